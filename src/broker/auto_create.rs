@@ -1,0 +1,93 @@
+//! Topics that come to be because somebody asked for them (`auto.create.topics.enable`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::broker::controller_link::ControllerLink;
+use crate::controller::machine::{Command, NewTopic, Reply};
+use crate::metadata::Image;
+use crate::net::server::RequestContext;
+use crate::types::{ErrorCode, TopicName};
+
+/// Creates topics with the defaults of partitions and replicas.
+#[derive(Clone)]
+pub(crate) struct AutoCreate {
+    link: Arc<ControllerLink>,
+    enabled: bool,
+    /// What is being created, so that a crowd of clients asks the controller once.
+    under_way: Arc<Mutex<BTreeSet<TopicName>>>,
+}
+
+impl AutoCreate {
+    /// Through `link`, if `enabled`.
+    pub fn new(link: Arc<ControllerLink>, enabled: bool) -> AutoCreate {
+        AutoCreate { link, enabled, under_way: Arc::default() }
+    }
+
+    /// Whether topics are created at all.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Has `topics` created and waits, at most `wait`, until this broker knows them. What became
+    /// of it the metadata tells: a client that finds no topic asks again.
+    pub async fn create(&self, topics: &[TopicName], context: &RequestContext, wait: Duration) {
+        let claimed: Vec<TopicName> = {
+            let mut under_way = self.under_way.lock();
+            topics.iter().filter(|topic| under_way.insert((*topic).clone())).cloned().collect()
+        };
+        let claim = Claim { topics: claimed, under_way: &self.under_way };
+        if !claim.topics.is_empty() {
+            self.ask(&claim.topics, context, wait).await;
+        }
+        drop(claim);
+        let all_there = |image: &Image| topics.iter().all(|topic| image.topic(topic).is_some());
+        self.link.await_image(wait, all_there).await;
+    }
+
+    async fn ask(&self, topics: &[TopicName], context: &RequestContext, wait: Duration) {
+        let new = topics.iter().map(|topic| NewTopic {
+            name: topic.to_string(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        });
+        let command = Command::CreateTopics { topics: new.collect(), validate_only: false };
+        match self.link.submit(command, context, wait).await {
+            Ok(Reply::CreatedTopics(results)) => {
+                for created in results {
+                    match created.result {
+                        Ok(_) => {
+                            tracing::info!(topic = created.name, "created, as it was asked for")
+                        }
+                        Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {}
+                        Err(refusal) => {
+                            tracing::warn!(topic = created.name, %refusal, "could not be created");
+                        }
+                    }
+                }
+            }
+            Ok(other) => tracing::warn!(?other, ?topics, "could not be created"),
+            Err(error) => tracing::warn!(%error, ?topics, "could not be created"),
+        }
+    }
+}
+
+/// Gives topics free again when the attempt ends, however it ends.
+struct Claim<'a> {
+    topics: Vec<TopicName>,
+    under_way: &'a Mutex<BTreeSet<TopicName>>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.under_way.lock();
+        self.topics.iter().for_each(|topic| {
+            under_way.remove(topic);
+        });
+    }
+}

@@ -1,0 +1,356 @@
+//! The table of configuration keys: Kafka's names, types, ranges and defaults. Ottla's own begin with
+//! `ottla.`.
+//!
+//! The broker-wide defaults of topic configurations (`log.retention.ms`, `min.insync.replicas`) are
+//! not repeated here: they are the synonyms that `metadata::topic_config` lists.
+
+use crate::broker::config::ignored;
+use crate::metadata::topic_config::{self, Kind};
+
+/// What Ottla does with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It is used.
+    Used,
+    /// Kafka has it and Ottla has no use for it: one warning.
+    Ignored,
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Key {
+    /// Its name in `server.properties`.
+    pub name: &'static str,
+    /// Its type and range.
+    pub kind: Kind,
+    /// Its value where nobody sets it; none if there is no default.
+    pub default: Option<&'static str>,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+const ANY: Kind = Kind::List(&[]);
+const MAX_INT: i64 = i32::MAX as i64;
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default: Some(default), doc }
+}
+
+const fn without_default(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, default: None, doc }
+}
+
+/// Every key that is used, sorted by name.
+pub static KEYS: &[Key] = &[
+    without_default(
+        "advertised.listeners",
+        ANY,
+        "Where clients and other brokers reach the listeners, as NAME://host:port; the default is listeners.",
+    ),
+    key(
+        "auto.create.topics.enable",
+        Kind::Boolean,
+        "true",
+        "Whether a topic that a client asks for is created.",
+    ),
+    key(
+        "auto.leader.rebalance.enable",
+        Kind::Boolean,
+        "true",
+        "Whether leadership goes back to the preferred replicas by itself.",
+    ),
+    key(
+        "broker.heartbeat.interval.ms",
+        Kind::Int(1, MAX_INT),
+        "250",
+        "How often a broker tells the controller that it lives.",
+    ),
+    without_default("broker.rack", ANY, "The rack of this broker; replicas are spread over racks."),
+    key(
+        "broker.session.timeout.ms",
+        Kind::Int(1, MAX_INT),
+        "2000",
+        "How long a silent broker is taken to be alive.",
+    ),
+    key(
+        "connections.max.idle.ms",
+        Kind::Long(-1, i64::MAX),
+        "600000",
+        "Connections that were idle for so long are closed; -1: never.",
+    ),
+    key(
+        "controlled.shutdown.enable",
+        Kind::Boolean,
+        "true",
+        "Whether a broker that is told to stop hands its leaderships over first.",
+    ),
+    without_default(
+        "controller.listener.names",
+        ANY,
+        "The listeners that controllers use; a voter's own address is the first of them.",
+    ),
+    key(
+        "controller.quorum.election.timeout.ms",
+        Kind::Int(1, MAX_INT),
+        "300",
+        "How long a voter waits at most before it stands for election; half of it at least.",
+    ),
+    key(
+        "controller.quorum.fetch.timeout.ms",
+        Kind::Int(1, MAX_INT),
+        "300",
+        "Kafka's name for the time without the leader after which voters elect; the greater of this and the election timeout counts.",
+    ),
+    without_default(
+        "controller.quorum.voters",
+        ANY,
+        "The voters of the metadata quorum, as id@host:port.",
+    ),
+    key(
+        "default.replication.factor",
+        Kind::Int(1, i16::MAX as i64),
+        "1",
+        "How many replicas a topic has where nobody says.",
+    ),
+    key("delete.topic.enable", Kind::Boolean, "true", "Whether topics can be deleted."),
+    key(
+        "fetch.max.bytes",
+        Kind::Int(1024, MAX_INT),
+        "57671680",
+        "No answer to a fetch is larger, but for a first batch that is.",
+    ),
+    without_default(
+        "inter.broker.listener.name",
+        ANY,
+        "The listener by which brokers reach each other; the default is the first of listeners that is not a controller's.",
+    ),
+    key(
+        "leader.imbalance.check.interval.seconds",
+        Kind::Long(1, i64::MAX),
+        "30",
+        "How long a preferred leader must have been back before it leads again.",
+    ),
+    key(
+        "listener.security.protocol.map",
+        ANY,
+        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "Which security protocol each listener speaks; only PLAINTEXT is served yet.",
+    ),
+    key("listeners", ANY, "PLAINTEXT://:9092", "Where this node listens, as NAME://host:port."),
+    key("log.dir", ANY, "/tmp/kafka-logs", "The data directory, where log.dirs is not set."),
+    without_default("log.dirs", ANY, "The data directories, separated by commas."),
+    key(
+        "max.connection.creation.rate",
+        Kind::Int(0, MAX_INT),
+        "2147483647",
+        "How many connections are accepted in a second.",
+    ),
+    key(
+        "max.connections",
+        Kind::Int(0, MAX_INT),
+        "2147483647",
+        "How many connections there may be at once.",
+    ),
+    key(
+        "max.connections.per.ip",
+        Kind::Int(0, MAX_INT),
+        "2147483647",
+        "How many connections one address may have at once.",
+    ),
+    without_default(
+        "max.connections.per.ip.overrides",
+        ANY,
+        "Other limits for some addresses, as address:count, separated by commas.",
+    ),
+    key(
+        "max.incremental.fetch.session.cache.slots",
+        Kind::Int(0, MAX_INT),
+        "1000",
+        "How many incremental fetch sessions are kept.",
+    ),
+    without_default(
+        "metadata.log.dir",
+        ANY,
+        "The directory of the cluster's metadata; the default is the first of log.dirs.",
+    ),
+    key(
+        "metadata.log.max.record.bytes.between.snapshots",
+        Kind::Long(1, i64::MAX),
+        "20971520",
+        "A snapshot of the metadata is made after so many bytes of records.",
+    ),
+    without_default("node.id", Kind::Int(0, MAX_INT), "This node's id, unique in the cluster."),
+    key(
+        "num.partitions",
+        Kind::Int(1, MAX_INT),
+        "1",
+        "How many partitions a topic has where nobody says.",
+    ),
+    without_default(
+        "ottla.http.listener",
+        ANY,
+        "Where this node answers HTTP (/health/live, /health/ready): http://host:port or host:port; not set: nowhere.",
+    ),
+    key(
+        "ottla.quorum.replace.after.ms",
+        Kind::Int(0, MAX_INT),
+        "60000",
+        "How long a voter's old directory must have been unreachable before the same node with an empty disk takes its place.",
+    ),
+    without_default(
+        "process.roles",
+        Kind::List(&["broker", "controller"]),
+        "What this node is: broker, controller, or both.",
+    ),
+    key(
+        "queued.max.request.bytes",
+        Kind::Long(-1, i64::MAX),
+        "268435456",
+        "How many bytes of requests are held at once; -1: no bound. Kafka's default is no bound.",
+    ),
+    key(
+        "replica.fetch.max.bytes",
+        Kind::Int(0, MAX_INT),
+        "1048576",
+        "How much a follower fetches of one partition at once.",
+    ),
+    key(
+        "replica.fetch.min.bytes",
+        Kind::Int(0, MAX_INT),
+        "1",
+        "How much a follower's fetch waits for.",
+    ),
+    key(
+        "replica.fetch.response.max.bytes",
+        Kind::Int(0, MAX_INT),
+        "10485760",
+        "How much a follower fetches at once.",
+    ),
+    key(
+        "replica.fetch.wait.max.ms",
+        Kind::Int(0, MAX_INT),
+        "500",
+        "How long a follower's fetch waits for new records.",
+    ),
+    key(
+        "replica.lag.time.max.ms",
+        Kind::Long(1, i64::MAX),
+        "30000",
+        "A follower that has not caught up for so long leaves the ISR.",
+    ),
+    without_default(
+        "replica.selector.class",
+        ANY,
+        "org.apache.kafka.common.replica.RackAwareReplicaSelector lets consumers read from a replica in their rack.",
+    ),
+    key(
+        "replica.socket.timeout.ms",
+        Kind::Int(1, MAX_INT),
+        "30000",
+        "How long a request to another broker may take.",
+    ),
+    key(
+        "security.inter.broker.protocol",
+        Kind::Text(&["PLAINTEXT"]),
+        "PLAINTEXT",
+        "The protocol between brokers; inter.broker.listener.name says more.",
+    ),
+    key(
+        "socket.request.max.bytes",
+        Kind::Int(1, MAX_INT),
+        "104857600",
+        "No request may be larger.",
+    ),
+];
+
+/// What a name in `server.properties` is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Known {
+    /// A key of this table.
+    Broker(&'static Key),
+    /// The broker-wide default of a topic configuration.
+    TopicDefault(&'static topic_config::TopicConfigKey),
+    /// A key of Kafka's without use here, and why.
+    Ignored(&'static str),
+}
+
+/// Looks a name up.
+pub fn find(name: &str) -> Option<Known> {
+    if let Ok(index) = KEYS.binary_search_by(|key| key.name.cmp(name)) {
+        return Some(Known::Broker(&KEYS[index]));
+    }
+    let mut topic_keys = topic_config::KEYS.iter();
+    if let Some(key) =
+        topic_keys.find(|key| key.synonyms.iter().any(|synonym| synonym.name == name))
+    {
+        return Some(Known::TopicDefault(key));
+    }
+    ignored::why_ignored(name).map(Known::Ignored)
+}
+
+/// Every name that is known.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let synonyms = topic_config::KEYS.iter().flat_map(|key| key.synonyms);
+    KEYS.iter()
+        .map(|key| key.name)
+        .chain(synonyms.map(|synonym| synonym.name))
+        .chain(ignored::names())
+}
+
+/// The known name that is nearest to `name`, if any is near.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let (distance, nearest) = names().map(|known| (distance(name, known), known)).min()?;
+    (distance <= 2 + name.len() / 5).then_some(nearest)
+}
+
+/// How many letters must be put in, taken out or changed (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other = other.as_bytes();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &b) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_tables_are_sorted_documented_and_their_defaults_are_valid() {
+        assert!(KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert!(KEYS.iter().all(|key| ignored::why_ignored(key.name).is_none()));
+        for key in KEYS {
+            assert!(key.doc.ends_with('.'), "{}: {}", key.name, key.doc);
+            if let Some(default) = key.default {
+                assert_eq!(super::super::values::judge(key.name, key.kind, default), Ok(()));
+            }
+        }
+        let mut all: Vec<_> = names().collect();
+        all.sort_unstable();
+        let before = all.len();
+        all.dedup();
+        assert_eq!(all.len(), before, "a name stands in two tables");
+    }
+
+    #[test]
+    fn the_nearest_name_is_suggested() {
+        for (typed, meant) in [
+            ("num.partition", Some("num.partitions")),
+            ("log.retension.ms", Some("log.retention.ms")),
+            ("advertised.listener", Some("advertised.listeners")),
+            ("completely.different.thing", None),
+        ] {
+            assert_eq!(nearest(typed), meant, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What is answered: one file per API, and one table of them all.
+//!
+//! - [`dispatch`]: the trait of a handler, a row of the table, decoding and encoding
+//! - [`leaders`], [`operations`]: what several answers tell alike
+
+pub(crate) mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+pub(crate) mod describe_configs;
+mod describe_quorum;
+pub(crate) mod describe_topic_partitions;
+pub(crate) mod dispatch;
+mod elect_leaders;
+mod fetch;
+mod init_producer_id;
+pub(crate) mod leaders;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod operations;
+mod produce;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::broker::auto_create::AutoCreate;
+use crate::broker::config::BrokerConfig;
+use crate::broker::controller_link::ControllerLink;
+use crate::broker::producer_ids::ProducerIds;
+use crate::broker::service::KafkaService;
+use crate::controller::Controller;
+use crate::metadata::MetadataSource;
+use crate::protocol::ApiKey;
+use crate::replication::Replicas;
+use crate::types::{Clock, Random};
+
+use api_versions::ApiVersions;
+use create_partitions::CreatePartitions;
+use create_topics::CreateTopics;
+use delete_topics::DeleteTopics;
+use describe_cluster::{DescribeCluster, EndpointType};
+use describe_configs::{ConfigView, DescribeConfigs};
+use describe_quorum::DescribeQuorum;
+use describe_topic_partitions::DescribeTopicPartitions;
+use dispatch::Entry;
+use elect_leaders::ElectLeaders;
+use fetch::Fetch;
+use fetch::session::Sessions;
+use init_producer_id::InitProducerId;
+use leaders::Leaders;
+use list_offsets::ListOffsets;
+use metadata::Metadata;
+use offset_for_leader_epoch::OffsetForLeaderEpoch;
+use produce::Produce;
+
+/// What handlers are made from.
+pub(crate) struct Parts {
+    /// This node's configuration.
+    pub config: Arc<BrokerConfig>,
+    /// The way to the active controller, and the quorum.
+    pub controller: Arc<Controller>,
+    /// The same, for commands.
+    pub link: Arc<ControllerLink>,
+    /// The committed image.
+    pub metadata: Arc<dyn MetadataSource>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+}
+
+impl Parts {
+    fn administration(&self, endpoint_type: EndpointType) -> Vec<Entry> {
+        let configs = ConfigView::new(Arc::clone(&self.metadata), Arc::clone(&self.config));
+        let link = || Arc::clone(&self.link);
+        vec![
+            Entry::new(CreateTopics { link: link(), configs: configs.clone() }),
+            Entry::new(DeleteTopics { link: link(), enabled: self.config.delete_topics }),
+            Entry::new(CreatePartitions { link: link() }),
+            Entry::new(ElectLeaders { link: link() }),
+            Entry::new(DescribeConfigs { configs }),
+            Entry::new(DescribeCluster {
+                metadata: Arc::clone(&self.metadata),
+                controller: Arc::clone(&self.controller),
+                endpoint_type,
+            }),
+            Entry::new(DescribeQuorum {
+                controller: Arc::clone(&self.controller),
+                clock: Arc::clone(&self.clock),
+                controller_listener: self.config.listeners.controller.clone(),
+            }),
+        ]
+    }
+
+    /// The service of a controller's listener.
+    pub fn controller_service(&self) -> KafkaService {
+        self.service(self.administration(EndpointType::Controller))
+    }
+
+    /// The service of a broker's listeners.
+    pub fn broker_service(&self, replicas: &Arc<Replicas>) -> KafkaService {
+        let leaders = Leaders { metadata: Arc::clone(&self.metadata) };
+        let metadata = || Arc::clone(&self.metadata);
+        let replicas = || Arc::clone(replicas);
+        // A restarted broker must not take up the sessions of its former self.
+        let first_session = i32::try_from(self.random.below(1 << 30)).unwrap_or(1);
+        let sessions = Sessions::new(self.config.fetch_session_slots, first_session);
+        let mut entries = self.administration(EndpointType::Broker);
+        entries.extend([
+            Entry::new(Produce {
+                replicas: replicas(),
+                leaders: leaders.clone(),
+                metadata: metadata(),
+            })
+            .advertised_from(0),
+            Entry::new(Fetch {
+                replicas: replicas(),
+                metadata: metadata(),
+                leaders,
+                sessions: Arc::new(Mutex::new(sessions)),
+                clock: Arc::clone(&self.clock),
+                max_bytes: self.config.fetch_max_bytes,
+            }),
+            Entry::new(ListOffsets { replicas: replicas() }),
+            Entry::new(OffsetForLeaderEpoch { replicas: replicas() }),
+            Entry::new(Metadata {
+                metadata: metadata(),
+                replicas: replicas(),
+                controller: Arc::clone(&self.controller),
+                auto_create: AutoCreate::new(
+                    Arc::clone(&self.link),
+                    self.config.auto_create_topics,
+                ),
+            }),
+            Entry::new(InitProducerId {
+                producer_ids: Arc::new(ProducerIds::new(Arc::clone(&self.link))),
+            }),
+            Entry::new(DescribeTopicPartitions { metadata: metadata() }),
+        ]);
+        self.service(entries)
+    }
+
+    fn service(&self, mut entries: Vec<Entry>) -> KafkaService {
+        let mut served: Vec<_> =
+            entries.iter().map(|entry| (entry.api, entry.advertised.clone())).collect();
+        served.push((ApiKey::ApiVersions, 0..=4));
+        served.sort_by_key(|(api, _)| *api);
+        let api_versions = Arc::new(ApiVersions { served, metadata: Arc::clone(&self.metadata) });
+        entries.push(Entry::shared(Arc::clone(&api_versions)));
+        KafkaService::new(entries, api_versions)
+    }
+}

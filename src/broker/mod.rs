@@ -1,0 +1,33 @@
+//! The broker: configuration, assembly, start and stop, and what it answers.
+//!
+//! - [`config`]: `server.properties`, checked and typed
+//! - [`server`]: [`Server`], one node from start to stop; `start_error`, why it does not start
+//! - [`seams`]: the ways in for disks, sockets, clocks, chance
+//! - [`health`]: how the node stands, for those above
+//! - `directories`: the data directories together; `entry`: the way into service
+//! - `service`: what a listener serves; `handlers`: one file per API
+//! - `controller_link`, `producer_ids`, `auto_create`: what handlers ask of the active controller
+//! - `surroundings`, `log_ends`, `housekeeping`: what the replicas need around them
+
+mod auto_create;
+pub mod config;
+mod controller_link;
+mod directories;
+mod entry;
+mod handlers;
+pub mod health;
+mod housekeeping;
+mod log_ends;
+mod producer_ids;
+pub mod seams;
+pub mod server;
+mod service;
+mod start_error;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+pub use config::BrokerConfig;
+pub use seams::Seams;
+pub use server::Server;
+pub use start_error::StartError;

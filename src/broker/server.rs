@@ -1,0 +1,368 @@
+//! One node from start to stop.
+//!
+//! The order of a start: listeners are bound (a busy port is told before anything is touched), data
+//! directories opened and recovered, the quorum joined, the broker registered; once the metadata
+//! that this node has applied contains its own registration the replicas start, and once they have
+//! taken their roles the broker asks to be unfenced and begins to answer. What clients ask before
+//! that waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::broker::config::ignored::why_ignored;
+use crate::broker::config::{BrokerConfig, ListenerConfig};
+use crate::broker::controller_link::ControllerLink;
+use crate::broker::directories::{self, Directories};
+use crate::broker::entry::Entry;
+use crate::broker::handlers::Parts;
+use crate::broker::health::{BrokerProbe, HealthProbe, watch_catching_up};
+use crate::broker::housekeeping;
+use crate::broker::log_ends::LogEndReports;
+use crate::broker::seams::Seams;
+use crate::broker::service::{Gate, NodeService};
+use crate::broker::start_error::StartError;
+use crate::broker::surroundings::{IsrLink, Surroundings};
+use crate::controller::lifecycle::{BrokerLifecycle, BrokerState, LifecycleOptions};
+use crate::controller::liveness::LivenessOptions;
+use crate::controller::machine::{self, RegisterBroker};
+use crate::controller::membership::MembershipOptions;
+use crate::controller::{Controller, ControllerOptions, Environment, MemberNode, RaftTimings};
+use crate::metadata::{Endpoint, SecurityProtocol, features};
+use crate::net::server::Server as NetServer;
+use crate::net::{HostPort, Listener};
+use crate::replication::{ReplicaOptions, Replicas, ReplicasParts};
+use crate::types::IncarnationId;
+
+/// How long leaders may take to move away from a broker that stops.
+const CONTROLLED_SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
+/// How long requests under way may take when a node stops.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// A node at work.
+pub struct Server {
+    config: Arc<BrokerConfig>,
+    listeners: Vec<(String, HostPort)>,
+    net: Arc<NetServer>,
+    controller: Arc<Controller>,
+    broker: Option<Broker>,
+    directories: Directories,
+    failure: watch::Sender<Option<String>>,
+    tasks: JoinSet<()>,
+}
+
+/// What a node has that is a broker.
+struct Broker {
+    lifecycle: Arc<BrokerLifecycle>,
+    replicas: Arc<Replicas>,
+    caught_up: watch::Receiver<bool>,
+}
+
+/// A listener that is bound and not yet served.
+struct Bound {
+    config: ListenerConfig,
+    listener: Box<dyn Listener>,
+}
+
+impl Server {
+    /// Starts a node. It comes back once the node listens; joining the cluster goes on behind.
+    ///
+    /// # Errors
+    /// What keeps it from starting, with what to do about it.
+    pub async fn start(config: BrokerConfig, seams: Seams) -> Result<Server, StartError> {
+        for key in &config.values.ignored {
+            let why = why_ignored(key).unwrap_or("it has no use here");
+            tracing::warn!("{key} is ignored: {why}");
+        }
+        let bound = bind(&config, &seams).await?;
+        let config = Arc::new(config);
+        let directories = directories::open(&config, &seams).await?;
+        let controller = start_controller(&config, &bound, &directories, &seams).await?;
+        let net = Arc::new(NetServer::new(config.server_limits()));
+        let mut server = Server {
+            listeners: bound
+                .iter()
+                .map(|bound| (bound.config.name.clone(), bound.config.advertised.clone()))
+                .collect(),
+            net,
+            controller,
+            broker: None,
+            directories,
+            failure: watch::Sender::new(None),
+            tasks: JoinSet::new(),
+            config,
+        };
+        server.serve(bound, &seams);
+        server.watch_failures();
+        Ok(server)
+    }
+
+    fn serve(&mut self, bound: Vec<Bound>, seams: &Seams) {
+        let metadata = self.controller.metadata();
+        let node_id = self.config.node_id;
+        let link =
+            ControllerLink::new(node_id, Arc::clone(&self.controller), Arc::clone(&seams.clock));
+        let parts = Parts {
+            config: Arc::clone(&self.config),
+            controller: Arc::clone(&self.controller),
+            link: Arc::new(link),
+            metadata,
+            clock: Arc::clone(&seams.clock),
+            random: Arc::clone(&seams.random),
+        };
+        let controller_service = Arc::new(NodeService::new(
+            parts.controller_service(),
+            Gate::open(),
+            Some(Arc::clone(&self.controller)),
+        ));
+        let broker_service = self.config.is_broker.then(|| {
+            let broker = self.start_broker(&bound, seams);
+            let gate = Gate::closed();
+            let service = parts.broker_service(&broker.replicas);
+            // A pure broker's peers reach it by the listener that brokers use.
+            let peers = (!self.config.is_controller).then(|| Arc::clone(&self.controller));
+            let entry = Entry {
+                node_id: self.config.node_id,
+                lifecycle: Arc::clone(&broker.lifecycle),
+                replicas: Arc::clone(&broker.replicas),
+                controller: Arc::clone(&self.controller),
+                gate: gate.clone(),
+            };
+            self.tasks.spawn(entry.run());
+            self.broker = Some(broker);
+            Arc::new(NodeService::new(service, gate, peers))
+        });
+        for Bound { config, listener } in bound {
+            let service = match (&broker_service, config.is_controller) {
+                (Some(service), false) => Arc::clone(service),
+                _ => Arc::clone(&controller_service),
+            };
+            self.net.listen(&config.name, listener, service);
+        }
+    }
+
+    fn start_broker(&mut self, bound: &[Bound], seams: &Seams) -> Broker {
+        let config = &self.config;
+        let endpoints = bound.iter().filter(|bound| !bound.config.is_controller);
+        let registration = RegisterBroker {
+            node_id: config.node_id,
+            cluster_id: self.directories.metadata.cluster_id(),
+            incarnation: IncarnationId(seams.random.uuid()),
+            endpoints: endpoints
+                .map(|bound| Endpoint {
+                    listener: bound.config.name.clone(),
+                    host: bound.config.advertised.host.clone(),
+                    port: bound.config.advertised.port,
+                    security_protocol: SecurityProtocol::Plaintext,
+                })
+                .collect(),
+            rack: config.rack.clone(),
+            directories: self.directories.registered(),
+            features: features::supported(),
+        };
+        let options = LifecycleOptions {
+            registration,
+            heartbeat: config.heartbeat_interval,
+            session: config.session_timeout,
+            directories: self.directories.all(),
+            offload: Arc::clone(&seams.offload),
+        };
+        let lifecycle = Arc::new(BrokerLifecycle::start(
+            options,
+            Arc::clone(&self.controller),
+            Arc::clone(&seams.clock),
+        ));
+        let replicas = Replicas::new(ReplicasParts {
+            node: config.node_id,
+            directories: self.directories.data.clone(),
+            metadata: self.controller.metadata(),
+            alter_isr: Arc::new(IsrLink {
+                node_id: config.node_id,
+                controller: Arc::clone(&self.controller),
+                lifecycle: Arc::clone(&lifecycle),
+                clock: Arc::clone(&seams.clock),
+            }),
+            network: Arc::clone(&seams.network),
+            clock: Arc::clone(&seams.clock),
+            offload: Arc::clone(&seams.offload),
+            surrounds: Arc::new(Surroundings {
+                topic_defaults: config.topic_defaults(),
+                lifecycle: Arc::clone(&lifecycle),
+                failure: self.failure.clone(),
+            }),
+            options: replica_options(config),
+        });
+        let reports = LogEndReports {
+            node_id: config.node_id,
+            directories: self.directories.data.clone(),
+            metadata: self.controller.metadata(),
+            controller: Arc::clone(&self.controller),
+            lifecycle: Arc::clone(&lifecycle),
+            clock: Arc::clone(&seams.clock),
+        };
+        self.tasks.spawn(reports.run());
+        self.tasks.spawn(housekeeping::run(Arc::clone(&replicas), Arc::clone(&seams.clock)));
+        let caught_up = watch::Sender::new(false);
+        let caught_up_receiver = caught_up.subscribe();
+        let metadata = self.controller.metadata();
+        let watching = watch_catching_up(config.node_id, lifecycle.state(), metadata, caught_up);
+        self.tasks.spawn(watching);
+        Broker { lifecycle, replicas, caught_up: caught_up_receiver }
+    }
+
+    /// Whatever ends a part of this node for good ends the node.
+    fn watch_failures(&mut self) {
+        let mut failures = vec![self.controller.failure()];
+        failures.extend(self.broker.as_ref().map(|broker| broker.lifecycle.failure()));
+        for mut failure in failures {
+            let failed = self.failure.clone();
+            self.tasks.spawn(async move {
+                if let Ok(reason) = failure.wait_for(Option::is_some).await {
+                    failed.send_replace(reason.clone());
+                }
+            });
+        }
+        if let Some(broker) = &self.broker {
+            let (replicas, failed) = (Arc::clone(&broker.replicas), self.failure.clone());
+            self.tasks.spawn(async move {
+                failed.send_replace(Some(replicas.failed().await));
+            });
+        }
+    }
+
+    /// The listeners by name, and where they are reached.
+    pub fn listeners(&self) -> &[(String, HostPort)] {
+        &self.listeners
+    }
+
+    /// Returns, with the reason, once the node cannot go on.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// How the broker stands, and each change of that. None if this node is no broker.
+    pub fn broker_state(&self) -> Option<watch::Receiver<BrokerState>> {
+        self.broker.as_ref().map(|broker| broker.lifecycle.state())
+    }
+
+    /// What tells how this node stands, for health checks.
+    pub fn health_probe(&self) -> HealthProbe {
+        HealthProbe {
+            node_id: self.config.node_id,
+            is_controller: self.config.is_controller,
+            controller: Arc::clone(&self.controller),
+            broker: self.broker.as_ref().map(|broker| BrokerProbe {
+                lifecycle: Arc::clone(&broker.lifecycle),
+                caught_up: broker.caught_up.clone(),
+            }),
+        }
+    }
+
+    /// Stops in order: leaders move away (not from a node that has failed: that would only wait),
+    /// requests under way are finished, logs are closed.
+    pub async fn stop(mut self) {
+        let has_failed = self.failure.borrow().is_some();
+        if let Some(broker) = &self.broker
+            && self.config.controlled_shutdown
+            && !has_failed
+            && broker.lifecycle.broker_epoch().is_some()
+            && !broker.lifecycle.shutdown(CONTROLLED_SHUTDOWN_PATIENCE).await
+        {
+            tracing::warn!("stopping all the same; what this broker led fails over to others");
+        }
+        self.tasks.shutdown().await;
+        self.net.shutdown(DRAIN).await;
+        if let Some(broker) = &self.broker {
+            broker.replicas.stop().await;
+        }
+        self.controller.shutdown().await;
+        for directory in self.directories.all() {
+            if let Err(error) = directory.close().await {
+                tracing::error!(path = %directory.path().display(), %error, "not closed in order");
+            }
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(config: &BrokerConfig, seams: &Seams) -> Result<Vec<Bound>, StartError> {
+    let mut all = Vec::new();
+    for listener in &config.listeners.all {
+        let mut config = listener.clone();
+        let failed = |error| StartError::bind(&listener.name, &listener.bind, error);
+        let bound = seams.network.bind(&listener.bind).await.map_err(failed)?;
+        if config.advertised.port == 0 {
+            config.advertised.port = bound.local_addr().map_err(failed)?.port();
+        }
+        all.push(Bound { config, listener: bound });
+    }
+    Ok(all)
+}
+
+async fn start_controller(
+    config: &BrokerConfig,
+    bound: &[Bound],
+    directories: &Directories,
+    seams: &Seams,
+) -> Result<Arc<Controller>, StartError> {
+    let peers = bound.iter().find(|bound| bound.config.name == config.listeners.inter_broker);
+    let address = peers.or(bound.first()).map(|bound| bound.config.advertised.clone());
+    let address = address.unwrap_or_else(|| HostPort::new("", 0));
+    let voters = config.voters.iter().map(|voter| MemberNode {
+        node_id: voter.node_id,
+        host: voter.address.host.clone(),
+        port: voter.address.port,
+    });
+    let defaults = (LivenessOptions::default(), MembershipOptions::default());
+    let options = ControllerOptions {
+        node_id: config.node_id,
+        host: address.host,
+        port: address.port,
+        voters: voters.collect(),
+        directory: Arc::clone(&directories.metadata),
+        decisions: machine::Options {
+            num_partitions: config.num_partitions,
+            default_replication_factor: config.default_replication_factor,
+            broker_defaults: config.topic_defaults(),
+            preferred_leader_delay: match config.auto_leader_rebalance {
+                true => config.preferred_leader_delay,
+                false => Duration::MAX,
+            },
+        },
+        liveness: LivenessOptions { session: config.session_timeout, ..defaults.0 },
+        membership: MembershipOptions { replace_after: config.replace_voter_after, ..defaults.1 },
+        raft: RaftTimings {
+            election_min: config.election_timeout / 2,
+            election_max: config.election_timeout,
+            heartbeat: config.election_timeout / 6,
+            ..RaftTimings::default()
+        },
+    };
+    let environment = Environment {
+        network: Arc::clone(&seams.network),
+        clock: Arc::clone(&seams.clock),
+        random: Arc::clone(&seams.random),
+        offload: Arc::clone(&seams.quorum_offload),
+        disk: Arc::clone(&seams.disk),
+    };
+    Ok(Controller::start(options, environment).await?)
+}
+
+fn replica_options(config: &BrokerConfig) -> ReplicaOptions {
+    ReplicaOptions {
+        lag_max: config.replica.lag_time_max,
+        fetch_wait_max: config.replica.fetch_wait_max,
+        fetch_min_bytes: config.replica.fetch_min_bytes,
+        fetch_max_bytes: config.replica.fetch_max_bytes,
+        fetch_response_max_bytes: config.replica.fetch_response_max_bytes,
+        socket_timeout: config.replica.socket_timeout,
+        inter_broker_listener: config.listeners.inter_broker.clone(),
+        rack_aware_reads: config.replica.rack_aware_reads,
+    }
+}

@@ -1,0 +1,8 @@
+//! - `world`: an image that stands still, and a whole node in memory
+//! - `answers`: what handlers tell of an image
+//! - `dialogues`: what a node answers to those who talk to it
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod answers;
+mod dialogues;
+mod world;

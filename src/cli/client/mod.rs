@@ -1,0 +1,28 @@
+//! A Kafka client, as small as the tools need it.
+//!
+//! - [`Cluster`]: connections to brokers, metadata and its refresh, retries
+//! - [`admin`]: what is asked of topics and of the quorum
+//! - [`producer`]: batches, partitions, acknowledgements, idempotence
+//! - [`consumer`]: fetching from assigned partitions; [`consumed`] is what it hands out
+//! - [`options`]: settings by Kafka's names
+//! - [`batch`]: record batches, written and read
+//! - [`description`], [`partitioner`]: plain data and plain arithmetic
+
+pub mod admin;
+mod batch;
+mod cluster;
+pub mod consumed;
+pub mod consumer;
+pub mod description;
+mod error;
+mod metadata;
+pub mod options;
+pub mod partitioner;
+pub mod producer;
+#[cfg(test)]
+mod tests;
+
+pub use cluster::Cluster;
+pub use error::ClientFailure;
+pub use metadata::{Metadata, PartitionMetadata, TopicMetadata};
+pub use options::ClusterOptions;

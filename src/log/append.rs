@@ -1,0 +1,349 @@
+//! Appending: the leader's batches get their offsets here, a follower's keep theirs. One pwritev
+//! to the page cache, then the batches are published.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::log::error::{AppendError, InvalidBatch};
+use crate::log::partition_log::{Log, Writer};
+use crate::log::producers::{ProducerAppend, ProducerBatch, Sequence};
+use crate::log::recompress::recompress;
+use crate::log::segment::Segment;
+use crate::log::stamp::{StampedBatch, stamp};
+use crate::log::validate::{AppendOrigin, ValidBatch, validate};
+use crate::record::{Batch, BatchHeader, EndTransactionMarker};
+use crate::types::{ErrorCode, LeaderEpoch, Offset, ProducerId, TimestampMs};
+
+/// Where an append went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendInfo {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The offset of the last record.
+    pub last_offset: Offset,
+    /// One past the last record: what the high watermark must reach.
+    pub next_offset: Offset,
+    /// The timestamp that the broker gave the records, where the topic wants that.
+    pub log_append_time: Option<TimestampMs>,
+    /// The largest timestamp of the records.
+    pub max_timestamp: TimestampMs,
+    /// The batch was in the log already, at these offsets (a producer sent it again).
+    pub duplicate: bool,
+}
+
+impl Log {
+    /// Validates `records`, gives them the next offsets and `epoch`, and appends them to the page
+    /// cache. `epoch` must not be older than the latest that the log has seen; a newer one begins
+    /// here (but see [`Log::assign_epoch`], rule 1).
+    pub fn append_as_leader(
+        &self,
+        records: Bytes,
+        epoch: LeaderEpoch,
+        origin: AppendOrigin,
+    ) -> Result<AppendInfo, AppendError> {
+        self.check_writable()?;
+        let config = self.config.load();
+        let now = self.shared.clock.wall();
+        let mut valid = validate(&records, origin, &config, now)?;
+        if let Some(codec) = config.compression {
+            recompress(&mut valid, codec, &config)?;
+        }
+
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        let latest = self.latest_epoch();
+        if let Some(current) = latest.filter(|&current| current > epoch) {
+            return Err(AppendError::StaleEpoch { got: epoch, current });
+        }
+        if let [only] = &valid[..]
+            && let Some(original) = check_sequence(&writer, only, origin)?
+        {
+            return Ok(duplicate_of(original, only));
+        }
+        let (stamped, next_offset) = self.place(&valid, epoch);
+        let mut parts = Vec::with_capacity(stamped.len() * 2);
+        for batch in &stamped {
+            parts.push(IoSlice::new(&batch.head));
+            parts.push(IoSlice::new(&batch.body));
+        }
+        let headers: Vec<&BatchHeader> = stamped.iter().map(|batch| &batch.header).collect();
+        let segment = self.write(&mut writer, &headers, &parts)?;
+        for (batch, valid) in stamped.iter().zip(&valid) {
+            self.publish(&mut writer, &segment, &batch.header, &valid.bytes, now);
+        }
+        self.ends.log_end.store(next_offset.0, Ordering::Release);
+        let base_offset = headers[0].base_offset;
+        Ok(AppendInfo {
+            base_offset,
+            last_offset: next_offset.plus(-1),
+            next_offset,
+            log_append_time: valid[0].append_time,
+            max_timestamp: max_timestamp(&headers),
+            duplicate: false,
+        })
+    }
+
+    /// Appends batches that a leader of `epoch` sent, with the offsets and epochs that they bear.
+    /// An incomplete batch at the end is left out: the leader sends it again.
+    pub fn append_as_follower(
+        &self,
+        records: Bytes,
+        epoch: LeaderEpoch,
+    ) -> Result<AppendInfo, AppendError> {
+        self.check_writable()?;
+        let now = self.shared.clock.wall();
+        let batches = whole_batches(&records, epoch)?;
+        let headers: Vec<&BatchHeader> = batches.iter().map(|batch| &batch.header).collect();
+        let length = batches.iter().map(|batch| batch.bytes.len()).sum();
+
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        let expected = self.log_end_offset();
+        let base_offset = headers[0].base_offset;
+        if base_offset < expected {
+            return Err(AppendError::OffsetGap { expected, got: base_offset });
+        }
+        let segment = self.write(&mut writer, &headers, &[IoSlice::new(&records[..length])])?;
+        for batch in &batches {
+            self.publish(&mut writer, &segment, &batch.header, &batch.bytes, now);
+        }
+        let next_offset = headers[headers.len() - 1].next_offset();
+        self.ends.log_end.store(next_offset.0, Ordering::Release);
+        Ok(AppendInfo {
+            base_offset,
+            last_offset: next_offset.plus(-1),
+            next_offset,
+            log_append_time: None,
+            max_timestamp: max_timestamp(&headers),
+            duplicate: false,
+        })
+    }
+
+    fn place(&self, valid: &[ValidBatch], epoch: LeaderEpoch) -> (Vec<StampedBatch>, Offset) {
+        let mut next_offset = self.log_end_offset();
+        let mut stamped = Vec::with_capacity(valid.len());
+        for batch in valid {
+            let batch = stamp(batch, next_offset, epoch);
+            next_offset = batch.header.next_offset();
+            stamped.push(batch);
+        }
+        (stamped, next_offset)
+    }
+
+    /// Writes behind the active segment's published bytes, sealing that segment first if it is
+    /// due. A failure that may have left something unknown behind poisons the log.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        headers: &[&BatchHeader],
+        parts: &[IoSlice<'_>],
+    ) -> Result<Arc<Segment>, AppendError> {
+        let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let mut segment = self.active();
+        if self.must_roll(&segment, headers, length) {
+            segment = self.roll(writer, headers[0].base_offset)?;
+        }
+        segment.write(parts).map_err(|error| self.poison_unless_full(error))?;
+        if writer.unflushed_since.is_none() {
+            writer.unflushed_since = Some(self.shared.clock.monotonic());
+        }
+        Ok(segment)
+    }
+
+    fn must_roll(&self, active: &Segment, headers: &[&BatchHeader], length: u64) -> bool {
+        let size_bytes = active.size_bytes();
+        if size_bytes == 0 {
+            return false;
+        }
+        let config = self.config.load();
+        let last_offset = headers[headers.len() - 1].last_offset();
+        let age_ms = active.first_timestamp().map_or(0, |first| max_timestamp(headers).0 - first.0);
+        size_bytes + length > config.segment_bytes
+            || last_offset.since(active.base_offset()) > i64::from(i32::MAX)
+            || u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > config.segment_ms.as_millis())
+    }
+
+    /// Seals the active segment and begins another at `base_offset`.
+    pub(crate) fn roll(
+        &self,
+        writer: &mut Writer,
+        base_offset: Offset,
+    ) -> Result<Arc<Segment>, AppendError> {
+        let fresh = Segment::open(&*self.shared.disk, &self.path, base_offset)
+            .map_err(|error| self.poison_unless_full(error))?;
+        fresh.cut_file_unsynced().map_err(|error| self.poison_unless_full(error))?;
+        let fresh = Arc::new(fresh);
+        self.active().seal();
+        let mut segments = Vec::clone(&self.segments.load());
+        segments.push(Arc::clone(&fresh));
+        self.segments.store(Arc::new(segments));
+        writer.directory_dirty = true;
+        Ok(fresh)
+    }
+
+    /// Makes a written batch part of the log's state. The caller moves the log's end.
+    fn publish(
+        &self,
+        writer: &mut Writer,
+        segment: &Segment,
+        header: &BatchHeader,
+        bytes: &Bytes,
+        now: TimestampMs,
+    ) {
+        let epoch = header.partition_leader_epoch;
+        if self.latest_epoch() < Some(epoch) {
+            self.epochs.write().assign(epoch, header.base_offset);
+        }
+        segment.publish(header);
+        if header.producer_id != ProducerId::NONE {
+            self.note_producer(writer, header, bytes, now);
+        }
+    }
+
+    /// Notes what a batch says about its producer and its transaction.
+    pub(crate) fn note_producer(
+        &self,
+        writer: &mut Writer,
+        header: &BatchHeader,
+        bytes: &Bytes,
+        now: TimestampMs,
+    ) {
+        let mut transactions = self.transactions.lock();
+        note_producer(&mut writer.producers, &mut transactions, header, bytes, now);
+        self.publish_first_unstable(&transactions);
+    }
+}
+
+/// Folds one batch into the producers and transactions of a log; recovery does the same.
+pub(crate) fn note_producer(
+    producers: &mut crate::log::producers::Producers,
+    transactions: &mut crate::log::transactions::Transactions,
+    header: &BatchHeader,
+    bytes: &Bytes,
+    now: TimestampMs,
+) {
+    if header.is_control() {
+        let batch = Batch { header: header.clone(), bytes: bytes.clone() };
+        let Some(marker) = end_of_transaction(&batch) else { return };
+        let ended = producers.apply_marker(
+            header.producer_id,
+            header.producer_epoch,
+            marker.coordinator_epoch.0,
+            header.base_offset,
+            now,
+        );
+        if let Some(first_offset) = ended {
+            let aborted = !marker.committed;
+            transactions.end(header.producer_id, first_offset, header.base_offset, aborted);
+        }
+        return;
+    }
+    let append = producer_append(header);
+    let known = producers.get(header.producer_id).and_then(|state| state.transaction_start);
+    if append.transactional && known.is_none() {
+        transactions.begin(header.producer_id, header.base_offset);
+    }
+    producers.apply(&append, now);
+}
+
+/// The marker that a control batch consists of; control records of other kinds say nothing about
+/// producers.
+fn end_of_transaction(batch: &Batch) -> Option<EndTransactionMarker> {
+    let records = batch.records().ok()?;
+    EndTransactionMarker::of(records.first()?).ok().flatten()
+}
+
+fn producer_append(header: &BatchHeader) -> ProducerAppend {
+    ProducerAppend {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        batch: ProducerBatch {
+            base_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+            base_offset: header.base_offset,
+            last_offset: header.last_offset(),
+            timestamp: header.max_timestamp,
+        },
+        transactional: header.is_transactional(),
+    }
+}
+
+/// Whether an idempotent producer's batch may be appended; where it is if it has been already.
+fn check_sequence(
+    writer: &Writer,
+    batch: &ValidBatch,
+    origin: AppendOrigin,
+) -> Result<Option<ProducerBatch>, AppendError> {
+    let idempotent = batch.header.producer_id != ProducerId::NONE && !batch.header.is_control();
+    let checked = match origin {
+        AppendOrigin::Client | AppendOrigin::Transaction => idempotent,
+        AppendOrigin::Coordinator | AppendOrigin::RaftLeader => false,
+    };
+    if !checked {
+        return Ok(None);
+    }
+    match writer.producers.check(&producer_append(&batch.header))? {
+        Sequence::Next => Ok(None),
+        Sequence::Duplicate(original) => Ok(Some(original)),
+    }
+}
+
+fn duplicate_of(original: ProducerBatch, batch: &ValidBatch) -> AppendInfo {
+    AppendInfo {
+        base_offset: original.base_offset,
+        last_offset: original.last_offset,
+        next_offset: original.last_offset.plus(1),
+        log_append_time: batch.append_time.map(|_| original.timestamp),
+        max_timestamp: original.timestamp,
+        duplicate: true,
+    }
+}
+
+fn max_timestamp(headers: &[&BatchHeader]) -> TimestampMs {
+    headers.iter().map(|header| header.max_timestamp).max().unwrap_or(TimestampMs::NONE)
+}
+
+/// The whole batches in `records`, each with its checksum verified, offsets rising and no epoch
+/// above `epoch`.
+fn whole_batches(records: &Bytes, epoch: LeaderEpoch) -> Result<Vec<Batch>, InvalidBatch> {
+    let corrupt = |message: String| InvalidBatch::new(ErrorCode::CorruptMessage, message);
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut rest = records.clone();
+    while rest.len() >= crate::record::HEADER_BYTES {
+        let header = BatchHeader::parse(&rest).map_err(|error| corrupt(error.to_string()))?;
+        if header.size_bytes() > rest.len() {
+            break;
+        }
+        if header.base_offset.0 < 0 || header.last_offset_delta < 0 {
+            let (base, delta) = (header.base_offset, header.last_offset_delta);
+            return Err(corrupt(format!("a batch at offset {base} spans {delta} more")));
+        }
+        let batch = Batch { bytes: rest.split_to(header.size_bytes()), header };
+        batch.verify_crc().map_err(|error| corrupt(error.to_string()))?;
+        let header = &batch.header;
+        if header.partition_leader_epoch > epoch {
+            return Err(corrupt(format!(
+                "the batch at offset {} bears leader epoch {}, its leader is of epoch {epoch}",
+                header.base_offset, header.partition_leader_epoch
+            )));
+        }
+        if let Some(last) = batches.last()
+            && (header.base_offset < last.header.next_offset()
+                || header.partition_leader_epoch < last.header.partition_leader_epoch)
+        {
+            return Err(corrupt(format!(
+                "the batch at offset {} follows one that ends at {}",
+                header.base_offset,
+                last.header.last_offset()
+            )));
+        }
+        batches.push(batch);
+    }
+    if batches.is_empty() {
+        return Err(corrupt(format!("{} bytes hold no whole batch", records.len())));
+    }
+    Ok(batches)
+}

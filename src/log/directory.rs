@@ -1,0 +1,380 @@
+//! One data directory: whose it is, the logs in it, and the task that checkpoints them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::log::checkpoint::checkpoint;
+use crate::log::config::LogConfig;
+use crate::log::error::{CreateError, OpenError, StorageError};
+use crate::log::marker::{Markers, PreviousRun};
+use crate::log::meta_properties::{MetaProperties, write_partition_metadata};
+use crate::log::names::{DirectoryName, discarded_name, log_name};
+use crate::log::opening;
+use crate::log::partition_log::{Log, LogParts};
+use crate::log::segment::Segment;
+use crate::log::shared::DirectoryShared;
+use crate::log::stored;
+use crate::storage::{Catalog, CatalogError, DirLock, Disk, Offload, offload};
+use crate::types::{
+    BrokerEpoch, Clock, DirectoryId, NodeId, Offset, Random, TopicId, TopicIdPartition,
+    TopicPartition,
+};
+
+/// How often the logs are checkpointed.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a stray log stays before it is removed.
+pub const STRAY_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Below this much room, or a fiftieth of a smaller disk, writes are refused, so that the catalog
+/// still has room for itself.
+const ROOM_KEPT_BYTES: u64 = 32 << 20;
+
+/// Opens the catalog that lies at a path.
+pub type CatalogOpener = Arc<dyn Fn(&Path) -> Result<Arc<dyn Catalog>, CatalogError> + Send + Sync>;
+
+/// Which directory to open, and for whom.
+#[derive(Debug, Clone)]
+pub struct LogDirectoryOptions {
+    /// The directory; made if it does not exist.
+    pub path: PathBuf,
+    /// The cluster that the node belongs to, if it knows.
+    pub cluster_id: Option<String>,
+    /// The node's id.
+    pub node_id: NodeId,
+}
+
+/// The seams through which a directory reaches the world.
+#[derive(Clone)]
+pub struct LogEnvironment {
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+    /// How to open the catalog.
+    pub catalog_opener: CatalogOpener,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where blocking work runs.
+    pub offload: Arc<dyn Offload>,
+    /// Where the directory's id comes from.
+    pub random: Arc<dyn Random>,
+    /// The machine's boot id ([`crate::log::kernel_boot_id`]); empty: not known, and then a
+    /// killed process's directory counts as unclean.
+    pub boot_id: String,
+}
+
+impl fmt::Debug for LogEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogEnvironment").field("disk", &self.disk).finish_non_exhaustive()
+    }
+}
+
+/// A log whose topic the metadata does not know, renamed out of the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrayLog {
+    /// Its directory's name.
+    pub name: String,
+    /// Since when it is stray, in milliseconds since 1970.
+    pub since_ms: i64,
+}
+
+/// One data directory, locked for this process.
+#[derive(Debug)]
+pub struct LogDirectory {
+    pub(crate) shared: Arc<DirectoryShared>,
+    pub(crate) environment: LogEnvironment,
+    pub(crate) meta: Mutex<MetaProperties>,
+    pub(crate) logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
+    pub(crate) previous_run: PreviousRun,
+    pub(crate) broker_epoch: Mutex<BrokerEpoch>,
+    /// One checkpoint at a time.
+    pub(crate) checkpointing: Mutex<()>,
+    pub(crate) checkpoints: Mutex<Option<(watch::Sender<bool>, JoinHandle<()>)>>,
+    pub(crate) _lock: Box<dyn DirLock>,
+}
+
+impl LogDirectory {
+    /// Locks the directory, learns whose it is and how its last run ended, and opens every log in
+    /// it. Blocks while logs are recovered.
+    pub fn open(
+        options: LogDirectoryOptions,
+        environment: LogEnvironment,
+    ) -> Result<Arc<LogDirectory>, OpenError> {
+        opening::open(options, environment)
+    }
+
+    /// The directory's identity.
+    pub fn directory_id(&self) -> DirectoryId {
+        self.meta.lock().directory_id
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// The cluster that it belongs to, once it belongs to one.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.meta.lock().cluster_id.clone()
+    }
+
+    /// Binds the directory to a cluster, durably.
+    pub fn set_cluster_id(&self, cluster_id: &str) -> Result<(), StorageError> {
+        let mut meta = self.meta.lock();
+        let bound = MetaProperties { cluster_id: Some(cluster_id.to_owned()), ..meta.clone() };
+        bound.write(&*self.shared.disk, &self.shared.path)?;
+        *meta = bound;
+        Ok(())
+    }
+
+    /// How the run before this one ended.
+    pub fn previous_run(&self) -> PreviousRun {
+        self.previous_run
+    }
+
+    /// Notes the epoch under which this run is registered, durably: if the process dies, its next
+    /// run can show that the logs are as they were.
+    pub fn set_broker_epoch(&self, broker_epoch: BrokerEpoch) -> Result<(), StorageError> {
+        let mut current = self.broker_epoch.lock();
+        self.markers().write_running(broker_epoch)?;
+        *current = broker_epoch;
+        Ok(())
+    }
+
+    fn markers(&self) -> Markers<'_> {
+        Markers {
+            disk: &*self.shared.disk,
+            directory: &self.shared.path,
+            directory_id: self.directory_id(),
+            boot_id: &self.environment.boot_id,
+        }
+    }
+
+    /// Every log, in the order of their partitions.
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        self.logs.read().values().cloned().collect()
+    }
+
+    /// The log of one partition.
+    pub fn log(&self, topic_partition: &TopicPartition) -> Option<Arc<Log>> {
+        self.logs.read().get(topic_partition).cloned()
+    }
+
+    /// Whether a write or a sync has failed, so that nothing more is written here.
+    pub fn is_offline(&self) -> bool {
+        self.shared.is_offline()
+    }
+
+    /// Becomes the reason once the directory goes offline.
+    pub fn watch_offline(&self) -> watch::Receiver<Option<String>> {
+        self.shared.watch_offline()
+    }
+
+    /// Makes the log of a partition, or gives it if it is there already.
+    pub fn create(
+        &self,
+        topic_partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+    ) -> Result<Arc<Log>, CreateError> {
+        let mut logs = self.logs.write();
+        if let Some(log) = logs.get(topic_partition) {
+            if log.topic_id != topic_id {
+                let (found, expected) = (log.topic_id, topic_id);
+                return Err(CreateError::OtherTopic {
+                    log: topic_partition.clone(),
+                    found,
+                    expected,
+                });
+            }
+            log.set_config(config);
+            return Ok(Arc::clone(log));
+        }
+        self.shared.check_writable()?;
+        let path = self.shared.path.join(log_name(topic_partition));
+        let disk = &*self.shared.disk;
+        disk.create_dir_all(&path).map_err(StorageError::io("make", &path))?;
+        write_partition_metadata(disk, &path, topic_id)?;
+        let segment = Arc::new(Segment::open(disk, &path, Offset::ZERO)?);
+        let log = Log::from_parts(
+            Arc::clone(&self.shared),
+            LogParts::empty(topic_partition.clone(), topic_id, path, config, segment),
+        );
+        logs.insert(topic_partition.clone(), Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Removes a partition's log: the catalog forgets it, durably, and its files go a moment
+    /// later. False if there is none.
+    pub async fn delete(
+        self: &Arc<Self>,
+        topic_partition: &TopicPartition,
+    ) -> Result<bool, StorageError> {
+        let (directory, topic_partition) = (Arc::clone(self), topic_partition.clone());
+        let job = move || directory.delete_blocking(&topic_partition);
+        offload(&*self.shared.offload, job).await?
+    }
+
+    /// As [`LogDirectory::delete`], on the caller's thread.
+    pub fn delete_blocking(&self, topic_partition: &TopicPartition) -> Result<bool, StorageError> {
+        let Some(log) = self.forget(topic_partition)? else { return Ok(false) };
+        let renamed = self.rename(&log, DirectoryName::DELETED)?;
+        self.shared.discard_later(renamed, log.config().file_delete_delay);
+        Ok(true)
+    }
+
+    /// Puts the log of a topic that the metadata does not know out of the way; its files stay for
+    /// [`STRAY_KEPT`]. False if there is none.
+    pub async fn mark_stray(
+        self: &Arc<Self>,
+        topic_partition: &TopicPartition,
+    ) -> Result<bool, StorageError> {
+        let (directory, topic_partition) = (Arc::clone(self), topic_partition.clone());
+        let job = move || directory.mark_stray_blocking(&topic_partition);
+        offload(&*self.shared.offload, job).await?
+    }
+
+    /// As [`LogDirectory::mark_stray`], on the caller's thread.
+    pub fn mark_stray_blocking(
+        &self,
+        topic_partition: &TopicPartition,
+    ) -> Result<bool, StorageError> {
+        let Some(log) = self.forget(topic_partition)? else { return Ok(false) };
+        let renamed = self.rename(&log, DirectoryName::STRAY)?;
+        tracing::warn!(log = %topic_partition, path = %renamed.display(), "the log is stray");
+        Ok(true)
+    }
+
+    /// Takes a log out of the directory's and the catalog's sight.
+    fn forget(&self, topic_partition: &TopicPartition) -> Result<Option<Arc<Log>>, StorageError> {
+        // No checkpoint may put the log back while it is forgotten.
+        let _checkpoint = self.checkpointing.lock();
+        let Some(log) = self.logs.write().remove(topic_partition) else { return Ok(None) };
+        log.close();
+        let id = TopicIdPartition { topic_id: log.topic_id, partition: topic_partition.partition };
+        let catalog = self.shared.gate.catalog();
+        self.shared.gate.durably(|batch| stored::delete_log(catalog, batch, id))??;
+        Ok(Some(log))
+    }
+
+    fn rename(&self, log: &Log, suffix: &str) -> Result<PathBuf, StorageError> {
+        let since = self.shared.clock.wall();
+        let name = discarded_name(log.topic_partition(), since, &*self.environment.random, suffix);
+        let renamed = self.shared.path.join(name);
+        let disk = &self.shared.disk;
+        disk.rename(log.path(), &renamed).map_err(StorageError::io("rename", log.path()))?;
+        disk.sync_dir(&self.shared.path).map_err(StorageError::io("sync", &self.shared.path))?;
+        Ok(renamed)
+    }
+
+    /// The logs that were put out of the way.
+    pub fn strays(&self) -> Result<Vec<StrayLog>, StorageError> {
+        let path = &self.shared.path;
+        let entries = self.shared.disk.list(path).map_err(StorageError::io("list", path))?;
+        let stray = |name: String| match DirectoryName::parse(&name) {
+            Some(DirectoryName::Stray { since_ms }) => Some(StrayLog { name, since_ms }),
+            _ => None,
+        };
+        Ok(entries.into_iter().filter_map(|entry| stray(entry.name)).collect())
+    }
+
+    /// Makes everything that was appended durable and lets the catalog know it; also removes what
+    /// is due, and sees whether the disk has room.
+    pub async fn checkpoint(self: &Arc<Self>) -> Result<(), StorageError> {
+        let directory = Arc::clone(self);
+        offload(&*self.shared.offload, move || directory.checkpoint_blocking()).await?
+    }
+
+    /// As [`LogDirectory::checkpoint`], on the caller's thread.
+    pub fn checkpoint_blocking(&self) -> Result<(), StorageError> {
+        let _one_at_a_time = self.checkpointing.lock();
+        if self.is_offline() {
+            return self.shared.check_writable();
+        }
+        self.check_room();
+        checkpoint(&self.shared, &self.logs())?;
+        self.shared.empty_trash();
+        self.remove_old_strays()
+    }
+
+    fn check_room(&self) {
+        match self.shared.disk.space(&self.shared.path) {
+            Ok(space) => {
+                let kept = ROOM_KEPT_BYTES.min(space.total_bytes / 50);
+                self.shared.set_full(space.available_bytes < kept);
+            }
+            Err(error) => tracing::warn!(%error, "cannot tell how full the disk is"),
+        }
+    }
+
+    fn remove_old_strays(&self) -> Result<(), StorageError> {
+        let now = self.shared.clock.wall();
+        let kept_ms = i64::try_from(STRAY_KEPT.as_millis()).unwrap_or(i64::MAX);
+        for stray in self.strays()? {
+            if now.0.saturating_sub(stray.since_ms) > kept_ms {
+                self.shared.discard_later(self.shared.path.join(stray.name), Duration::ZERO);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the task that checkpoints every [`CHECKPOINT_INTERVAL`], until [`Self::close`].
+    pub fn start_checkpoints(self: &Arc<Self>) {
+        let mut running = self.checkpoints.lock();
+        if running.is_none() {
+            let (stop, stopped) = watch::channel(false);
+            let task = tokio::spawn(checkpoint_regularly(Arc::downgrade(self), stopped));
+            *running = Some((stop, task));
+        }
+    }
+
+    /// Closes the directory: the logs take no more, everything goes to the device, and the
+    /// shutdown counts as clean.
+    pub async fn close(self: &Arc<Self>) -> Result<(), StorageError> {
+        let running = self.checkpoints.lock().take();
+        if let Some((stop, task)) = running {
+            stop.send_replace(true);
+            if task.await.is_err() {
+                tracing::error!("the checkpoint task died");
+            }
+        }
+        let directory = Arc::clone(self);
+        offload(&*self.shared.offload, move || directory.close_blocking()).await?
+    }
+
+    /// As [`LogDirectory::close`], on the caller's thread, for a directory whose checkpoint task
+    /// was not started.
+    pub fn close_blocking(&self) -> Result<(), StorageError> {
+        let logs = self.logs();
+        for log in &logs {
+            log.refuse_writes();
+        }
+        self.checkpoint_blocking()?;
+        for log in &logs {
+            log.close();
+        }
+        self.markers().end(*self.broker_epoch.lock())
+    }
+}
+
+async fn checkpoint_regularly(directory: Weak<LogDirectory>, mut stopped: watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(CHECKPOINT_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            _ = interval.tick() => {}
+        }
+        let Some(directory) = directory.upgrade() else { return };
+        if let Err(error) = directory.checkpoint().await {
+            tracing::error!(path = %directory.path().display(), %error, "the checkpoint failed");
+            directory.shared.go_offline(&error.to_string());
+            return;
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What can go wrong with a log, one enum per operation, each mapped to Kafka's error codes in
+//! one exhaustive match.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::log::producers::ProducerError;
+use crate::storage::{CatalogError, OffloadError};
+use crate::types::{ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
+
+/// The disk or the catalog failed, or had failed before.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// A write or a sync failed earlier; what reached the disk is unknown, so the log takes no
+    /// more until it is opened again.
+    #[error("the log is closed to writes since an earlier failure: {0}")]
+    Poisoned(String),
+    /// There is no room; writes are taken again when there is.
+    #[error("the disk of {0} is full")]
+    DiskFull(PathBuf),
+    /// The file system said no.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The catalog said no.
+    #[error("catalog: {0}")]
+    Catalog(#[from] CatalogError),
+    /// The job that should have done it ended without an answer.
+    #[error(transparent)]
+    Offload(#[from] OffloadError),
+}
+
+impl StorageError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+        let path = path.to_owned();
+        move |source| {
+            if is_full(&source) {
+                StorageError::DiskFull(path)
+            } else {
+                StorageError::Io { action, path, source }
+            }
+        }
+    }
+
+    /// How the protocol says it.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            StorageError::Poisoned(_)
+            | StorageError::DiskFull(_)
+            | StorageError::Io { .. }
+            | StorageError::Catalog(_)
+            | StorageError::Offload(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A record that made its batch be refused (KIP-467).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordError {
+    /// Its place in the batch, from 0.
+    pub batch_index: i32,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// A batch that breaks a rule of the format or of the topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidBatch {
+    /// Kafka's error for it.
+    pub code: ErrorCode,
+    /// What is wrong, for people.
+    pub message: String,
+    /// Which records are to blame, if it is single ones.
+    pub record_errors: Vec<RecordError>,
+}
+
+impl InvalidBatch {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), record_errors: Vec::new() }
+    }
+}
+
+/// Why an append was refused. Nothing has been appended then.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The records are not fit for the log.
+    #[error(transparent)]
+    Invalid(#[from] InvalidBatch),
+    /// The producer's sequence or epoch is not due.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// A leader that was deposed wanted to write.
+    #[error("leader epoch {got} is older than {current}, which the log has seen")]
+    StaleEpoch {
+        /// In whose name the append was made.
+        got: LeaderEpoch,
+        /// The latest epoch of the log.
+        current: LeaderEpoch,
+    },
+    /// A follower was given batches that do not begin where its log ends.
+    #[error("the records begin at offset {got}, the log ends at {expected}")]
+    OffsetGap {
+        /// The log's end.
+        expected: Offset,
+        /// The first offset given.
+        got: Offset,
+    },
+    /// The disk is at fault.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl AppendError {
+    /// How the protocol says it.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            AppendError::Invalid(invalid) => invalid.code,
+            AppendError::Producer(ProducerError::StaleEpoch { .. }) => {
+                ErrorCode::InvalidProducerEpoch
+            }
+            AppendError::Producer(ProducerError::OutOfOrder { .. }) => {
+                ErrorCode::OutOfOrderSequenceNumber
+            }
+            AppendError::StaleEpoch { .. } => ErrorCode::NotLeaderOrFollower,
+            AppendError::OffsetGap { .. } => ErrorCode::OffsetOutOfRange,
+            AppendError::Storage(storage) => storage.error_code(),
+        }
+    }
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The log has no such offset.
+    #[error("offset {offset} is not in {log_start}..={log_end}")]
+    OutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// The log's first offset.
+        log_start: Offset,
+        /// The log's end.
+        log_end: Offset,
+    },
+    /// What lies there is no batch.
+    #[error("{path} at {position}: {reason}")]
+    Corrupt {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The segment.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ReadError {
+    /// How the protocol says it.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+            ReadError::Io { .. } => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+/// Why a log's ends were not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum TruncateError {
+    /// The log has no such offset.
+    #[error("offset {offset} is not in {log_start}..={log_end}")]
+    OutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// The log's first offset.
+        log_start: Offset,
+        /// The log's end, or its high watermark where that is the limit.
+        log_end: Offset,
+    },
+    /// The disk is at fault.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The log could not be read where it was to be cut.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl TruncateError {
+    /// How the protocol says it.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            TruncateError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            TruncateError::Storage(storage) => storage.error_code(),
+            TruncateError::Read(read) => read.error_code(),
+        }
+    }
+}
+
+/// Why a log was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// There is a log of that name that belongs to another topic.
+    #[error("{log} belongs to topic id {found}, not {expected}")]
+    OtherTopic {
+        /// The partition.
+        log: TopicPartition,
+        /// The topic that has it.
+        found: TopicId,
+        /// The topic that wants it.
+        expected: TopicId,
+    },
+    /// The disk is at fault.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl CreateError {
+    /// How the protocol says it.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            CreateError::OtherTopic { .. } => ErrorCode::InconsistentTopicId,
+            CreateError::Storage(storage) => storage.error_code(),
+        }
+    }
+}
+
+/// Why a data directory could not be opened. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{0} is locked by another process: stop that one, or give this one its own log.dirs")]
+    Locked(PathBuf),
+    /// It belongs to another node.
+    #[error("{path} belongs to node.id {found}, not {expected}: correct node.id or log.dirs")]
+    ForeignNode {
+        /// The directory.
+        path: PathBuf,
+        /// The node it belongs to.
+        found: i32,
+        /// The node that opens it.
+        expected: i32,
+    },
+    /// It belongs to another cluster.
+    #[error(
+        "{path} belongs to cluster {found}, not {expected}: correct log.dirs, or empty it if its data is not needed"
+    )]
+    ForeignCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster it belongs to.
+        found: String,
+        /// The cluster that opens it.
+        expected: String,
+    },
+    /// Its `meta.properties` cannot be understood.
+    #[error("{path}: {reason}: restore the file, or empty the directory if its data is not needed")]
+    MetaProperties {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It cannot be read or written.
+    #[error("{0}: check that the directory exists and may be written")]
+    Storage(#[from] StorageError),
+}

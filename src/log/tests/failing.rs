@@ -1,0 +1,106 @@
+//! Disks that fail, and disks that are full.
+
+use super::world::*;
+use crate::log::{AppendOrigin, StorageError};
+use crate::storage::Operation;
+use crate::types::{ErrorCode, LeaderEpoch, Offset};
+
+#[test]
+fn a_failed_write_poisons_the_log_and_takes_the_directory_offline() {
+    let world = World::new();
+    let (directory, log) = one_log(&world);
+    let append = || log.append_as_leader(batch(2), EPOCH, AppendOrigin::Client);
+    append().unwrap();
+    let offline = directory.watch_offline();
+    world.disk.fail(Operation::Write, 1);
+    assert_eq!(append().unwrap_err().error_code(), ErrorCode::KafkaStorageError);
+    assert!(log.is_poisoned() && directory.is_offline());
+    assert!(offline.borrow().is_some(), "whoever watches is told");
+    assert_eq!(append().unwrap_err().error_code(), ErrorCode::KafkaStorageError);
+    assert!(matches!(log.flush_blocking(), Err(StorageError::Poisoned(_))));
+    assert_eq!(offsets(&read_all(&log, 1)), [0, 1], "what was there can still be read");
+
+    let directory = world.kill().open();
+    let log = directory.log(&orders()).unwrap();
+    assert_eq!(log.log_end_offset(), Offset(2));
+    assert!(log.recovery().truncated.is_some(), "half a batch was written");
+}
+
+#[test]
+fn a_failed_sync_is_never_taken_for_a_success() {
+    for fail in 0..3 {
+        let world = World::new();
+        let (directory, log) = one_log(&world);
+        directory.checkpoint_blocking().unwrap();
+        log.append_as_leader(batch(2), EPOCH, AppendOrigin::Client).unwrap();
+        match fail {
+            0 => world.disk.fail(Operation::Sync, 1),
+            1 => world.catalog.fail_apply(1),
+            _ => world.catalog.fail_flush(1),
+        }
+        directory.checkpoint_blocking().unwrap_err();
+        assert!(directory.is_offline(), "case {fail}");
+        assert_eq!(log.recovery_point(), Offset(0), "case {fail}");
+        assert!(directory.checkpoint_blocking().is_err(), "case {fail}: not tried again");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
+    let world = World::new();
+    let (directory, log) = one_log(&world);
+    let append = || log.append_as_leader(batch(10), EPOCH, AppendOrigin::Client);
+    append().unwrap();
+    directory.checkpoint_blocking().unwrap();
+    world.disk.set_capacity(Some(8_000));
+    let mut appended = 1;
+    let refused = loop {
+        match append() {
+            Ok(_) => appended += 1,
+            Err(error) => break error,
+        }
+        assert!(appended < 100, "the disk never fills");
+    };
+    assert_eq!(refused.error_code(), ErrorCode::KafkaStorageError);
+    assert!(!log.is_poisoned() && !directory.is_offline());
+    assert_eq!(read_all(&log, 1).len(), appended * 10);
+    directory.checkpoint_blocking().unwrap();
+    assert!(append().is_err(), "what is left is the catalog's");
+
+    world.disk.set_capacity(None);
+    directory.checkpoint_blocking().unwrap();
+    append().unwrap();
+    assert_eq!(read_all(&log, 1).len(), appended * 10 + 10);
+}
+
+#[test]
+fn rule_01_an_epoch_without_records_survives_a_crash() {
+    let world = World::new();
+    let (_directory, log) = one_log(&world);
+    log.append_as_leader(batch(3), LeaderEpoch(1), AppendOrigin::Client).unwrap();
+    log.flush_blocking().unwrap();
+    log.assign_epoch_blocking(LeaderEpoch(4)).unwrap();
+    let directory = world.crash(9).open();
+    let log = directory.log(&orders()).unwrap();
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(4)));
+    assert_eq!(log.end_offset_for_epoch(LeaderEpoch(2)).end_offset, Offset(3));
+}
+
+#[test]
+fn a_log_that_was_deleted_stays_deleted() {
+    let world = World::new();
+    let (directory, log) = one_log(&world);
+    log.append_as_leader(batch(3), EPOCH, AppendOrigin::Client).unwrap();
+    directory.checkpoint_blocking().unwrap();
+    assert!(directory.delete_blocking(&orders()).unwrap());
+    assert!(!directory.delete_blocking(&orders()).unwrap());
+    assert!(log.append_as_leader(batch(3), EPOCH, AppendOrigin::Client).is_err());
+    let fresh = directory.create(&orders(), TOPIC_ID, crate::log::LogConfig::default()).unwrap();
+    assert_eq!(fresh.log_end_offset(), Offset(0));
+    let directory = world.crash(3).open();
+    let log = directory.log(&orders()).unwrap();
+    assert_eq!((log.log_end_offset(), log.recovery_point()), (Offset(0), Offset(0)));
+    assert!(directory.mark_stray_blocking(&orders()).unwrap());
+    assert_eq!(directory.strays().unwrap().len(), 1);
+    assert!(directory.logs().is_empty());
+}

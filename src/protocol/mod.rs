@@ -1,0 +1,14 @@
+//! Kafka's wire protocol: its types, its messages in all their versions. Pure.
+//!
+//! - [`codec`]: how types stand on the wire; the `message!` macro; [`Message`], [`Request`]
+//! - [`messages`]: one file per API
+//! - [`header`]: request and response headers, flexible and not
+//! - `api_key`: [`ApiKey`], the APIs by number
+
+mod api_key;
+pub mod codec;
+pub mod header;
+pub mod messages;
+
+pub use api_key::ApiKey;
+pub use codec::{DecodeError, EncodeError, Message, Reader, Request, Str, Writer};

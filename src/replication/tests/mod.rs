@@ -1,0 +1,17 @@
+//! Tests of whole replicas: several nodes in one process, over loopback, on disks in memory, with
+//! metadata that the test publishes by hand.
+//!
+//! - `cluster`: the nodes, their metadata and the controller's part
+//! - `service`: the few requests that a node answers
+//! - `replicating`: records, acknowledgements, ISR
+//! - `leading`: changes of leader, divergence, zombies
+//! - `reading`: long polls, offsets, follower reads
+//! - `hosting`: topics that go and come, directories that fail, syncs before acknowledgements
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cluster;
+mod hosting;
+mod leading;
+mod reading;
+mod replicating;
+mod service;

@@ -1,0 +1,16 @@
+//! Real broker processes on loopback with a real client, librdkafka.
+//!
+//! - `harness`: starts, kills and restarts the processes of one cluster in a temporary directory
+//! - `history`: what was sent and acknowledged, and whether the logs on disk agree with it
+//! - `data_path`: what a program produces comes back byte for byte
+//! - `topics`: creating, describing and deleting topics
+//! - `failover`: kills under load; nothing acknowledged is lost, doubled or moved
+//! - `start_errors`: a start that cannot succeed says why in one line
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod data_path;
+mod failover;
+mod harness;
+mod history;
+mod start_errors;
+mod topics;

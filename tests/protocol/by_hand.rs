@@ -1,0 +1,176 @@
+//! Versions that the oracle does not know, against bytes written out from the specification, and the
+//! header that it builds in another way.
+
+use bytes::Bytes;
+
+use ottla::protocol::header::{
+    RequestHeader, decode_request_header, encode_request, encode_unsupported_api_versions,
+};
+use ottla::protocol::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use ottla::protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListOffsetsTopic, ListOffsetsTopicResponse,
+};
+use ottla::protocol::{Message, Reader, Writer};
+
+fn written<M: Message>(message: &M, version: i16) -> Bytes {
+    let mut writer = Writer::new();
+    message.encode(&mut writer, version).unwrap();
+    writer.into_bytes()
+}
+
+#[test]
+fn list_offsets_11() {
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: 1,
+        topics: vec![ListOffsetsTopic {
+            name: "t".into(),
+            partitions: vec![ListOffsetsPartition {
+                partition_index: 3,
+                current_leader_epoch: 7,
+                timestamp: -6,
+            }],
+        }],
+        timeout_ms: 1000,
+    };
+    #[rustfmt::skip]
+    let bytes: &[u8] = &[
+        0xff, 0xff, 0xff, 0xff,                         // replica id
+        1,                                              // isolation level
+        2,                                              // one topic
+        2, b't',                                        // its name
+        2,                                              // one partition
+        0, 0, 0, 3,                                     // its index
+        0, 0, 0, 7,                                     // current leader epoch
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfa, // timestamp
+        0, 0,                                           // no tags in partition and topic
+        0, 0, 3, 0xe8,                                  // timeout
+        0,                                              // no tags
+    ];
+    assert_eq!(written(&request, 11), bytes);
+    assert_eq!(
+        ListOffsetsRequest::decode(&mut Reader::new(Bytes::from_static(bytes)), 11),
+        Ok(request)
+    );
+
+    let response = ListOffsetsResponse {
+        throttle_time_ms: 0,
+        topics: vec![ListOffsetsTopicResponse {
+            name: "t".into(),
+            partitions: vec![ListOffsetsPartitionResponse {
+                partition_index: 3,
+                error_code: 0,
+                timestamp: 5,
+                offset: 6,
+                leader_epoch: 7,
+            }],
+        }],
+    };
+    #[rustfmt::skip]
+    let bytes: &[u8] = &[
+        0, 0, 0, 0,             // throttle time
+        2, 2, b't', 2,          // one topic with one partition
+        0, 0, 0, 3,             // its index
+        0, 0,                   // error code
+        0, 0, 0, 0, 0, 0, 0, 5, // timestamp
+        0, 0, 0, 0, 0, 0, 0, 6, // offset
+        0, 0, 0, 7,             // leader epoch
+        0, 0, 0,                // no tags
+    ];
+    assert_eq!(written(&response, 11), bytes);
+    assert_eq!(
+        ListOffsetsResponse::decode(&mut Reader::new(Bytes::from_static(bytes)), 11),
+        Ok(response)
+    );
+}
+
+#[test]
+fn a_request_frame_begins_with_its_length_and_header() {
+    let parts = encode_request(11, 5, Some("me"), &ListOffsetsRequest::default()).unwrap();
+    let frame: Vec<u8> = parts.concat();
+    #[rustfmt::skip]
+    let header: &[u8] = &[
+        0, 0, 0, 24,    // length
+        0, 2,           // ListOffsets
+        0, 11,          // version
+        0, 0, 0, 5,     // correlation id
+        0, 2, b'm', b'e',
+        0,              // no tags: a flexible version
+    ];
+    assert_eq!(&frame[..header.len()], header);
+    assert_eq!(frame.len(), 4 + 24);
+    let mut reader = Reader::new(Bytes::from(frame).slice(4..));
+    let read = decode_request_header(&mut reader).unwrap();
+    let expected = RequestHeader {
+        api_key: 2,
+        api_version: 11,
+        correlation_id: 5,
+        client_id: Some("me".into()),
+    };
+    assert_eq!(read, expected);
+    assert_eq!(reader.remaining(), 11);
+}
+
+#[test]
+fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
+    let served = ApiVersionsResponse {
+        api_keys: vec![ApiVersion { api_key: 18, min_version: 0, max_version: 4 }],
+        ..Default::default()
+    };
+    let parts = encode_unsupported_api_versions(9, served).unwrap();
+    #[rustfmt::skip]
+    let bytes: &[u8] = &[
+        0, 0, 0, 9,             // correlation id, and no tags
+        0, 35,                  // UNSUPPORTED_VERSION
+        0, 0, 0, 1,             // one API
+        0, 18, 0, 0, 0, 4,
+    ];
+    assert_eq!(parts.concat(), bytes);
+}
+
+#[test]
+fn headers_of_what_is_not_known_can_be_read() {
+    // key, version, client id there?, tags there?
+    let table = [
+        (999, 5, true, false),
+        (18, 99, true, true),
+        (18, 0, false, false),
+        (18, 3, false, true),
+        (0, -1, true, false),
+        (-7, 0, false, false),
+        (17, 1, true, false),
+        (1, i16::MAX, true, true),
+    ];
+    for (api_key, api_version, is_named, is_tagged) in table {
+        let mut bytes = Vec::new();
+        bytes.extend(i16::to_be_bytes(api_key));
+        bytes.extend(i16::to_be_bytes(api_version));
+        bytes.extend([0xff, 0xff, 0xff, 0xfe]);
+        bytes.extend_from_slice(if is_named { &[0, 1, b'c'] } else { &[0xff, 0xff] });
+        bytes.extend_from_slice(if is_tagged { &[1, 4, 2, 8, 8] } else { &[] });
+        let length = bytes.len();
+        bytes.push(42);
+        let frame = Bytes::from(bytes);
+        let about = format!("key {api_key} version {api_version}");
+        let mut reader = Reader::new(frame.clone());
+        let expected = RequestHeader {
+            api_key,
+            api_version,
+            correlation_id: -2,
+            client_id: is_named.then(|| "c".into()),
+        };
+        assert_eq!(decode_request_header(&mut reader), Ok(expected), "{about}");
+        assert_eq!(reader.rest(), &[42][..], "{about}");
+        for short in 0..length {
+            let cut = decode_request_header(&mut Reader::new(frame.slice(..short)));
+            assert!(cut.is_err(), "{about}: {short} bytes pass");
+        }
+    }
+}
+
+#[test]
+fn no_fetch_response_says_null_for_records_unless_told_to() {
+    let partition = ottla::protocol::messages::fetch::PartitionData::default();
+    assert_eq!(partition.records, Some(Bytes::new()));
+}

@@ -1,0 +1,49 @@
+//! The protocol room against an independent implementation, against bytes written out by hand, and
+//! against hostile input.
+//!
+//! - `oracle`: every message and version, both ways, against `kafka-protocol`
+//! - `by_hand`: what the oracle does not know
+//! - `captured`: requests of real clients
+//! - `hostile`: truncated, exaggerated and random bytes
+//! - `no_copies`: records stay where they are
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+/// Gives `$then!` every API, with its versions at the level of Kafka 4.3.
+macro_rules! every_api {
+    ($then:ident) => {
+        $then! {
+            api_versions: ApiVersionsRequest => ApiVersionsResponse, 0..=4;
+            create_partitions: CreatePartitionsRequest => CreatePartitionsResponse, 0..=3;
+            create_topics: CreateTopicsRequest => CreateTopicsResponse, 2..=7;
+            delete_topics: DeleteTopicsRequest => DeleteTopicsResponse, 1..=6;
+            describe_cluster: DescribeClusterRequest => DescribeClusterResponse, 0..=2;
+            describe_configs: DescribeConfigsRequest => DescribeConfigsResponse, 1..=4;
+            describe_quorum: DescribeQuorumRequest => DescribeQuorumResponse, 0..=2;
+            describe_topic_partitions:
+                DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse, 0..=0;
+            elect_leaders: ElectLeadersRequest => ElectLeadersResponse, 0..=2;
+            fetch: FetchRequest => FetchResponse, 4..=18;
+            init_producer_id: InitProducerIdRequest => InitProducerIdResponse, 0..=5;
+            list_offsets: ListOffsetsRequest => ListOffsetsResponse, 1..=11;
+            metadata: MetadataRequest => MetadataResponse, 0..=13;
+            offset_for_leader_epoch:
+                OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, 2..=4;
+            produce: ProduceRequest => ProduceResponse, 3..=13;
+        }
+    };
+}
+
+mod by_hand;
+mod captured;
+mod hostile;
+mod no_copies;
+mod oracle;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Random numbers below a bound, the same for the same seed.
+pub fn draw(seed: u64) -> impl FnMut(u32) -> u32 {
+    let mut random = StdRng::seed_from_u64(seed);
+    move |bound| random.random_range(0..bound.max(1))
+}
