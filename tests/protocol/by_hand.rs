@@ -11,7 +11,16 @@ use ottla::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopic, ListOffsetsTopicResponse,
 };
+use ottla::protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use ottla::protocol::messages::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
 use ottla::protocol::{Message, Reader, Writer};
+use uuid::Uuid;
 
 fn written<M: Message>(message: &M, version: i16) -> Bytes {
     let mut writer = Writer::new();
@@ -173,4 +182,136 @@ fn headers_of_what_is_not_known_can_be_read() {
 fn no_fetch_response_says_null_for_records_unless_told_to() {
     let partition = ottla::protocol::messages::fetch::PartitionData::default();
     assert_eq!(partition.records, Some(Bytes::new()));
+}
+
+/// The bytes 0 to 15.
+fn topic_id() -> Uuid {
+    Uuid::from_bytes(std::array::from_fn(|at| at as u8))
+}
+
+/// Written, it is `bytes`; read, they are it.
+fn same<M: Message + PartialEq + std::fmt::Debug>(message: M, version: i16, bytes: &[u8]) {
+    assert_eq!(written(&message, version), bytes);
+    assert_eq!(M::decode_all(Bytes::copy_from_slice(bytes), version), Ok(message));
+}
+
+#[test]
+fn offset_commit_10() {
+    let request = OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id_or_member_epoch: 5,
+        member_id: "m".into(),
+        group_instance_id: None,
+        retention_time_ms: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: "".into(),
+            topic_id: topic_id(),
+            partitions: vec![OffsetCommitRequestPartition {
+                partition_index: 1,
+                committed_offset: 258,
+                committed_leader_epoch: 3,
+                committed_metadata: Some("x".into()),
+            }],
+        }],
+    };
+    #[rustfmt::skip]
+    same(request, 10, &[
+        2, b'g',                                              // group
+        0, 0, 0, 5,                                           // generation or member epoch
+        2, b'm',                                              // member
+        0,                                                    // no instance
+        2,                                                    // one topic
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, // its id
+        2,                                                    // one partition
+        0, 0, 0, 1,                                           // its index
+        0, 0, 0, 0, 0, 0, 1, 2,                               // offset
+        0, 0, 0, 3,                                           // leader epoch
+        2, b'x',                                              // metadata
+        0, 0, 0,                                              // no tags
+    ]);
+    let response = OffsetCommitResponse {
+        throttle_time_ms: 0,
+        topics: vec![OffsetCommitResponseTopic {
+            name: "".into(),
+            topic_id: topic_id(),
+            partitions: vec![OffsetCommitResponsePartition { partition_index: 1, error_code: 16 }],
+        }],
+    };
+    #[rustfmt::skip]
+    same(response, 10, &[
+        0, 0, 0, 0,                                           // throttle time
+        2,                                                    // one topic
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, // its id
+        2,                                                    // one partition
+        0, 0, 0, 1,                                           // its index
+        0, 16,                                                // error
+        0, 0, 0,                                              // no tags
+    ]);
+}
+
+#[test]
+fn offset_fetch_10() {
+    let request = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: "g".into(),
+            member_id: Some("m".into()),
+            member_epoch: 4,
+            topics: Some(vec![OffsetFetchRequestTopics {
+                name: "".into(),
+                topic_id: topic_id(),
+                partition_indexes: vec![2],
+            }]),
+        }],
+        require_stable: true,
+        ..OffsetFetchRequest::default()
+    };
+    #[rustfmt::skip]
+    same(request, 10, &[
+        2,                                                    // one group
+        2, b'g',                                              // its id
+        2, b'm',                                              // member
+        0, 0, 0, 4,                                           // member epoch
+        2,                                                    // one topic
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, // its id
+        2,                                                    // one partition
+        0, 0, 0, 2,                                           // its index
+        0, 0,                                                 // no tags in topic and group
+        1,                                                    // require stable
+        0,                                                    // no tags
+    ]);
+    let response = OffsetFetchResponse {
+        groups: vec![OffsetFetchResponseGroup {
+            group_id: "g".into(),
+            topics: vec![OffsetFetchResponseTopics {
+                name: "".into(),
+                topic_id: topic_id(),
+                partitions: vec![OffsetFetchResponsePartitions {
+                    partition_index: 2,
+                    committed_offset: 7,
+                    committed_leader_epoch: -1,
+                    metadata: None,
+                    error_code: 0,
+                }],
+            }],
+            error_code: 0,
+        }],
+        ..OffsetFetchResponse::default()
+    };
+    #[rustfmt::skip]
+    same(response, 10, &[
+        0, 0, 0, 0,                                           // throttle time
+        2,                                                    // one group
+        2, b'g',                                              // its id
+        2,                                                    // one topic
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, // its id
+        2,                                                    // one partition
+        0, 0, 0, 2,                                           // its index
+        0, 0, 0, 0, 0, 0, 0, 7,                               // offset
+        0xff, 0xff, 0xff, 0xff,                               // leader epoch
+        0,                                                    // no metadata
+        0, 0,                                                 // no error
+        0, 0,                                                 // no tags in partition and topic
+        0, 0,                                                 // no error in the group
+        0, 0,                                                 // no tags
+    ]);
 }
