@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::service::Gate;
 use crate::controller::Controller;
 use crate::controller::lifecycle::{BrokerLifecycle, BrokerState};
+use crate::metadata::BrokerRegistration;
 use crate::replication::Replicas;
 use crate::types::{BrokerEpoch, NodeId};
 
@@ -27,7 +28,9 @@ impl Entry {
     /// opens the gate once they have taken their roles. Ends early if the node stops meanwhile.
     pub async fn run(self) {
         let Some(epoch) = self.registration().await else { return };
-        let Some(version) = self.version_with(epoch).await else { return };
+        let Some(version) = self.version_where(|broker| broker.broker_epoch >= epoch).await else {
+            return;
+        };
         self.replicas.start();
         let mut applied = self.replicas.applied();
         if applied.wait_for(|applied| *applied >= version).await.is_err() {
@@ -37,7 +40,15 @@ impl Entry {
             tracing::warn!(%error, "a stray log could not be set aside");
         }
         self.lifecycle.logs_loaded();
-        self.gate.let_in();
+        // A client that is told of no broker at all may forget the cluster for good, so nobody is
+        // let in before this broker's own image has it unfenced.
+        if self
+            .version_where(|broker| broker.broker_epoch >= epoch && !broker.fenced)
+            .await
+            .is_some()
+        {
+            self.gate.let_in();
+        }
     }
 
     async fn registration(&self) -> Option<BrokerEpoch> {
@@ -52,14 +63,14 @@ impl Entry {
         }
     }
 
-    /// The version of the first metadata seen here that contains the registration or a later one.
-    async fn version_with(&self, epoch: BrokerEpoch) -> Option<u64> {
+    /// The version of the first metadata seen here in which this broker's registration is `such`.
+    async fn version_where(&self, such: impl Fn(&BrokerRegistration) -> bool) -> Option<u64> {
         let metadata = self.controller.metadata();
         let mut versions = metadata.subscribe();
         loop {
             versions.borrow_and_update();
             let image = metadata.image();
-            if image.broker(self.node_id).is_some_and(|broker| broker.broker_epoch >= epoch) {
+            if image.broker(self.node_id).is_some_and(|found| such(found)) {
                 return Some(image.version());
             }
             versions.changed().await.ok()?;

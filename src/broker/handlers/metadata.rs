@@ -1,7 +1,8 @@
 //! Metadata (key 3), versions 0-13: brokers, the controller, topics with leaders, replicas, ISR.
 //!
-//! Only unfenced brokers are listed, each with the endpoint of the listener that was asked. The
-//! controller named is the active one if it is a listed broker, else any: every broker forwards.
+//! Only unfenced brokers are listed, each with the endpoint of the listener that was asked; where all
+//! are fenced, this one is, unlike Kafka: librdkafka drops every broker that is not listed, and after
+//! an empty list has none left to ask (seen with 2.12). The controller named is the active one if it is a listed broker, else any: every broker forwards.
 //! A leader to which this broker has just lost its connection is given as LEADER_NOT_AVAILABLE until
 //! the controller has decided about it, so that clients soon ask again.
 //! A topic that does not exist is created if both the client and `auto.create.topics.enable` allow
@@ -27,6 +28,8 @@ use crate::types::{ErrorCode, NodeId, PartitionId, TopicId, TopicName};
 
 /// See the module's documentation.
 pub(crate) struct Metadata {
+    /// This broker.
+    pub node_id: NodeId,
     /// The committed image.
     pub metadata: Arc<dyn MetadataSource>,
     /// They know first when a leader dies.
@@ -60,17 +63,7 @@ impl Metadata {
         let Call { context, version, request } = call;
         let image = self.metadata.image();
         let listener = &context.listener;
-        let brokers: Vec<MetadataResponseBroker> = image
-            .brokers
-            .values()
-            .filter_map(|broker| Some((broker, endpoint(&image, broker.node_id, listener)?)))
-            .map(|(broker, endpoint)| MetadataResponseBroker {
-                node_id: broker.node_id.0,
-                host: endpoint.host.as_str().into(),
-                port: endpoint.port.into(),
-                rack: broker.rack.as_deref().map(Into::into),
-            })
-            .collect();
+        let brokers = brokers(&image, listener, self.node_id);
         let active = self.controller.active_controller().map_or(-1, |node| node.0);
         let controller_id = match brokers.iter().any(|broker| broker.node_id == active) {
             true => active,
@@ -95,6 +88,33 @@ impl Metadata {
             error_code: ErrorCode::None.code(),
         }
     }
+}
+
+/// The brokers that an answer of broker `this` lists.
+pub(crate) fn brokers(image: &Image, listener: &str, this: NodeId) -> Vec<MetadataResponseBroker> {
+    let unfenced = listed(image, listener, |broker| !broker.fenced);
+    if !unfenced.is_empty() {
+        return unfenced;
+    }
+    listed(image, listener, |broker| broker.node_id == this)
+}
+
+/// The brokers that are `such`, with their endpoints of `listener`.
+fn listed(
+    image: &Image,
+    listener: &str,
+    such: impl Fn(&BrokerRegistration) -> bool,
+) -> Vec<MetadataResponseBroker> {
+    let brokers = image.brokers.values().filter(|broker| such(broker));
+    let with_endpoint = brokers.filter_map(|broker| Some((broker, broker.endpoint(listener)?)));
+    with_endpoint
+        .map(|(broker, endpoint)| MetadataResponseBroker {
+            node_id: broker.node_id.0,
+            host: endpoint.host.as_str().into(),
+            port: endpoint.port.into(),
+            rack: broker.rack.as_deref().map(Into::into),
+        })
+        .collect()
 }
 
 /// Names that were asked for, may be created, and do not exist. A name that no topic can have is not

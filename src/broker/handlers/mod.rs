@@ -17,7 +17,7 @@ mod fetch;
 mod init_producer_id;
 pub(crate) mod leaders;
 mod list_offsets;
-mod metadata;
+pub(crate) mod metadata;
 mod offset_for_leader_epoch;
 mod operations;
 mod produce;
@@ -127,6 +127,7 @@ impl Parts {
             Entry::new(ListOffsets { replicas: replicas() }),
             Entry::new(OffsetForLeaderEpoch { replicas: replicas() }),
             Entry::new(Metadata {
+                node_id: self.config.node_id,
                 metadata: metadata(),
                 replicas: replicas(),
                 controller: Arc::clone(&self.controller),

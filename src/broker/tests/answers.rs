@@ -12,10 +12,11 @@ use crate::broker::handlers::api_versions::ApiVersions;
 use crate::broker::handlers::describe_configs::{ConfigView, DescribeConfigs};
 use crate::broker::handlers::describe_topic_partitions::DescribeTopicPartitions;
 use crate::broker::handlers::leaders::Leaders;
+use crate::broker::handlers::metadata::brokers;
 use crate::broker::service::{Gate, KafkaService, NodeService};
 use crate::broker::{BrokerConfig, StartError};
 use crate::log::{LogDirectory, LogDirectoryOptions, LogEnvironment};
-use crate::metadata::{ConfigResource, MetadataRecord};
+use crate::metadata::{ConfigResource, Image, MetadataRecord};
 use crate::net::server::{Answer, Handled, Service};
 use crate::protocol::ApiKey;
 use crate::protocol::header::RequestHeader;
@@ -27,6 +28,19 @@ use crate::protocol::messages::describe_topic_partitions::{
 };
 use crate::protocol::messages::{fetch, produce};
 use crate::types::{ErrorCode, NodeId, TopicName};
+
+#[test]
+fn nobody_is_told_of_no_broker_at_all() {
+    let told = |image: &Image| -> Vec<i32> {
+        brokers(image, "PLAINTEXT", NodeId(2)).iter().map(|broker| broker.node_id).collect()
+    };
+    let mut image = Image::clone(&image(&[]));
+    assert_eq!(told(&image), [1, 2], "3 is fenced");
+    for node in 1..=2 {
+        image.apply(&broker(node, true)).unwrap();
+    }
+    assert_eq!(told(&image), [2], "all are fenced: the one that answers is there at least");
+}
 
 /// The partitions of every page, and whether a cursor follows the last.
 async fn pages(names: &[&str], limit: i32) -> Vec<Vec<String>> {

@@ -73,7 +73,7 @@ pub fn topic_id(number: usize) -> TopicId {
     TopicId(Uuid::from_u128(100 + number as u128))
 }
 
-fn broker(node: i32, fenced: bool) -> MetadataRecord {
+pub fn broker(node: i32, fenced: bool) -> MetadataRecord {
     let endpoint = Endpoint {
         listener: "PLAINTEXT".to_owned(),
         host: format!("host-{node}"),
