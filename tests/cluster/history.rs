@@ -1,14 +1,16 @@
 //! What was sent and acknowledged, and whether the logs on disk agree with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
@@ -21,6 +23,8 @@ use crate::harness::{Cluster, PATIENCE, eventually};
 pub struct Acknowledged {
     pub number: u64,
     pub partition: i32,
+    /// Negative: not known. librdkafka tells none where it takes a batch as acknowledged because a
+    /// later one was, which in an idempotent log can only stand behind it.
     pub offset: i64,
     pub at: Instant,
 }
@@ -35,7 +39,17 @@ struct Deliveries {
 #[derive(Clone, Default)]
 struct Recorder(Arc<Deliveries>);
 
-impl ClientContext for Recorder {}
+impl ClientContext for Recorder {
+    /// What the client says goes to the file `OTTLA_CLIENT_LOG`, where that is set.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let Some(path) = std::env::var_os("OTTLA_CLIENT_LOG") else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let line = format!("{:.3} {level:?} {facility} {message}\n", now.as_secs_f64());
+        let file = std::fs::File::options().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("writing the client's log");
+    }
+}
 
 impl ProducerContext for Recorder {
     type DeliveryOpaque = Box<u64>;
@@ -69,6 +83,9 @@ impl Load {
         config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "1");
         config.set("delivery.timeout.ms", "120000").set("request.timeout.ms", "10000");
         config.set("topic.metadata.refresh.fast.interval.ms", "50").set("retry.backoff.ms", "20");
+        if std::env::var_os("OTTLA_CLIENT_LOG").is_some() {
+            config.set("debug", "eos,msg,broker").set_log_level(RDKafkaLogLevel::Debug);
+        }
         let producer: ThreadedProducer<Recorder> =
             config.create_with_context(recorder.clone()).expect("a producer");
         let stop = Arc::new(AtomicBool::new(false));
@@ -236,6 +253,14 @@ impl History {
         let mut offsets = BTreeSet::new();
         for found in self.acknowledged.iter().filter(|found| found.partition == partition) {
             let Acknowledged { number, offset, .. } = *found;
+            if offset < 0 {
+                if !log.numbers.values().any(|there| *there == number) {
+                    findings
+                        .lost
+                        .push(format!("{place}: {number} was acknowledged, and is not there"));
+                }
+                continue;
+            }
             let there = log.numbers.get(&offset);
             if there != Some(&number) {
                 findings.lost.push(format!(
