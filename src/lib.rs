@@ -19,6 +19,7 @@
 pub mod broker;
 pub mod cli;
 pub mod controller;
+pub mod coordinator;
 pub mod http;
 pub mod log;
 pub mod metadata;

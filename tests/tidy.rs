@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "controller/machine",
     "replication/leader",
     "replication/follower",
+    "coordinator/group",
 ];
 
 /// Words that let threads, clocks or randomness in past the seams, and what to use instead.

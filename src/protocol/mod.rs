@@ -3,10 +3,12 @@
 //! - [`codec`]: how types stand on the wire; the `message!` macro; [`Message`], [`Request`]
 //! - [`messages`]: one file per API
 //! - [`header`]: request and response headers, flexible and not
+//! - [`consumer_protocol`]: what consumers put into the classic group protocol's opaque fields
 //! - `api_key`: [`ApiKey`], the APIs by number
 
 mod api_key;
 pub mod codec;
+pub mod consumer_protocol;
 pub mod header;
 pub mod messages;
 

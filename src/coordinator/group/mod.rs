@@ -1,0 +1,29 @@
+//! Groups of consumers and the offsets that they commit: one machine per partition of
+//! `__consumer_offsets`. Pure.
+//!
+//! - [`command`]: what is asked, what is answered; [`record`], [`stored`]: the durable facts, as Kafka
+//!   writes them
+//! - `machine`: [`GroupMachine`]: what belongs to whom; `draft`: a decision in the making
+//! - `classic`: groups whose members assign partitions among themselves
+//! - `consumer`: groups whose partitions the broker assigns (KIP-848); `assignor`: how
+//! - `offsets`: committed offsets and their expiry
+//! - `admin`: listing, describing and deleting groups
+//! - [`rebalance`]: what is remembered of a rebalance
+
+#![allow(dead_code)] // until the parts of the group have come together
+
+mod admin;
+mod classic;
+pub mod command;
+mod config;
+mod consumer;
+mod draft;
+pub mod ids;
+mod machine;
+mod offsets;
+pub mod rebalance;
+pub mod record;
+pub mod stored;
+
+pub use config::{GroupConfig, MigrationPolicy};
+pub use machine::{GroupMachine, Note};
