@@ -1,11 +1,12 @@
 //! How soon after `kill -9` of a partition's leader the next record is acknowledged, and whether
 //! anything acknowledged is lost, doubled or out of order after many such kills.
 //!
-//!     cargo bench --bench failover [-- KILLS]
+//!     cargo bench --bench failover [-- KILLS] [defaults]
 //!
 //! Three brokers on this machine, one topic of three partitions with three replicas and
 //! `min.insync.replicas=2`, and one idempotent acks=all producer (librdkafka) at 2,000 records a
-//! second, whose settings are in `tests/cluster/history.rs` (`Load::start`). The gap is from just
+//! second, whose settings are in `tests/cluster/history.rs` (`Load::start`); with `defaults` they are
+//! librdkafka's own, but for idempotence. The gap is from just
 //! before the kill to the acknowledgement of the first record sent after it. Every other kill is of
 //! a leader that is the active controller as well.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
@@ -28,7 +29,11 @@ fn main() {
     let kills = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(20);
     let mut cluster = Cluster::start(3, "");
     cluster.create_topic(TOPIC, PARTITIONS, 3, &[("min.insync.replicas", "2")]);
-    let load = Load::start(&cluster, TOPIC, PARTITIONS, RATE);
+    let start = match std::env::args().any(|argument| argument == "defaults") {
+        true => Load::start_with_defaults,
+        false => Load::start,
+    };
+    let load = start(&cluster, TOPIC, PARTITIONS, RATE);
     load.await_progress(2 * RATE as usize);
     let (mut alive, mut dead) = (Vec::new(), Vec::new());
     for kill in 0..kills {

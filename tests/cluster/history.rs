@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::message::Message;
@@ -76,13 +77,27 @@ pub struct Load {
 }
 
 impl Load {
-    /// About `rate` records a second to all partitions of `topic`.
+    /// About `rate` records a second to all partitions of `topic`, with settings that look for a
+    /// new leader often.
     pub fn start(cluster: &Cluster, topic: &str, partitions: i32, rate: u32) -> Load {
-        let recorder = Recorder::default();
         let mut config = cluster.client();
         config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "1");
         config.set("delivery.timeout.ms", "120000").set("request.timeout.ms", "10000");
         config.set("topic.metadata.refresh.fast.interval.ms", "50").set("retry.backoff.ms", "20");
+        Load::start_with(config, topic, partitions, rate)
+    }
+
+    /// The same, with librdkafka's own defaults but for idempotence.
+    #[allow(dead_code)] // for benches
+    pub fn start_with_defaults(cluster: &Cluster, topic: &str, partitions: i32, rate: u32) -> Load {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap());
+        config.set("enable.idempotence", "true").set("acks", "all");
+        Load::start_with(config, topic, partitions, rate)
+    }
+
+    fn start_with(mut config: ClientConfig, topic: &str, partitions: i32, rate: u32) -> Load {
+        let recorder = Recorder::default();
         if std::env::var_os("OTTLA_CLIENT_LOG").is_some() {
             config.set("debug", "eos,msg,broker").set_log_level(RDKafkaLogLevel::Debug);
         }
