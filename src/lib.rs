@@ -6,6 +6,7 @@
 //! - [`cli`]: the command line: broker, dev, and Kafka's tools by their names and flags
 //! - [`http`]: health over HTTP
 //! - [`broker`]: configuration, assembly, handlers
+//! - [`coordinator`]: what is coordinated for clients, in partitions of internal topics
 //! - [`replication`]: the replicas of this node: leader, follower, high watermark, ISR
 //! - [`controller`]: the metadata quorum, the decision loop, which brokers live
 //! - [`metadata`]: what the whole cluster agrees on: image, records, placement, election

@@ -2,7 +2,9 @@
 //! topic for whoever leads them next.
 //!
 //! - [`shard`]: one partition of such a topic, around a pure machine
+//! - [`shards`]: all partitions of one topic that this broker leads
 //! - [`group`]: groups and committed offsets (pure)
 
 pub mod group;
 pub mod shard;
+pub mod shards;

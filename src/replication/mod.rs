@@ -37,7 +37,7 @@ pub use fetch::FetchSpec;
 pub use options::{AlterIsr, IsrChange, ReplicaOptions, Surrounds};
 pub use partition::{
     CurrentLeader, FetchPartition, FetchedPartition, FollowerDescription, Isolation, ListOffset,
-    ListedOffset, Partition, PartitionDescription, ProduceError, Produced,
+    ListedOffset, Movements, Partition, PartitionDescription, ProduceError, Produced,
 };
 pub use replicas::{Replicas, ReplicasParts};
 pub use settings::TopicSettings;

@@ -4,6 +4,7 @@
 //! - `produce`: appending as leader, and when that is acknowledged
 //! - `read`: what consumers and followers read, and the offsets that they ask for
 //! - `follow`: appending as follower
+//! - `reign`: what a coordinator sees of one reign of this node
 //! - `describe`: what tools are shown
 //!
 //! Lock order: `changing` (async), the role (shared while it is used, exclusive while it changes), then the state
@@ -14,6 +15,7 @@ mod describe;
 mod follow;
 mod produce;
 mod read;
+mod reign;
 mod roles;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub use read::{
     CurrentLeader, FetchPartition, FetchedPartition, Isolation, ListOffset, ListedOffset,
 };
 pub(super) use read::{ReadLimits, Reader};
+pub use reign::Movements;
 pub(super) use roles::Registration;
 
 /// One replica on this node.
@@ -170,8 +173,9 @@ impl Partition {
         changed.unwrap_or_default();
     }
 
-    /// A node that may have been deposed without knowing does not answer as leader.
-    fn check_live(&self) -> Result<(), ErrorCode> {
+    /// Fails with NOT_LEADER_OR_FOLLOWER if the broker's session has run out: a node that may have
+    /// been deposed without knowing does not answer as leader.
+    pub fn check_live(&self) -> Result<(), ErrorCode> {
         if self.node.surrounds.is_live() { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
     }
 

@@ -80,12 +80,35 @@ impl Partition {
         acks: i16,
         origin: AppendOrigin,
     ) -> Result<Produced, ProduceError> {
+        self.append(records, acks, origin, None)
+    }
+
+    /// Appends what a coordinator of this broker has decided, with acks=all, if the reign
+    /// `leader_epoch`, on which the decision is based, is still this one.
+    pub fn produce_in_reign(
+        self: &Arc<Self>,
+        records: Bytes,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Produced, ProduceError> {
+        self.append(records, -1, AppendOrigin::Coordinator, Some(leader_epoch))
+    }
+
+    fn append(
+        self: &Arc<Self>,
+        records: Bytes,
+        acks: i16,
+        origin: AppendOrigin,
+        reign: Option<LeaderEpoch>,
+    ) -> Result<Produced, ProduceError> {
         self.check_live()?;
         if !(-1..=1).contains(&acks) {
             return Err(ErrorCode::InvalidRequiredAcks.into());
         }
         let standing = self.role.read();
         let state = standing.leading()?;
+        if reign.is_some_and(|reign| reign != standing.leader_epoch) {
+            return Err(ErrorCode::NotLeaderOrFollower.into());
+        }
         if acks == -1 {
             state.lock().check_acks_all()?;
         }
