@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use super::shard::{RequestId, Shard, ShardMachine, ShardOptions, ShardSeams, Submission};
+use super::shard::{Perform, RequestId, Shard, ShardMachine, ShardOptions, ShardSeams, Submission};
 use crate::metadata::Image;
 use crate::replication::{Partition, Replicas};
 use crate::types::{ErrorCode, LeaderEpoch, PartitionId, TopicName, TopicPartition};
@@ -33,6 +33,7 @@ pub struct Coordinator<M: ShardMachine> {
     replicas: Arc<Replicas>,
     seams: ShardSeams,
     options: ShardOptions,
+    perform: Perform<M>,
     new_machine: Box<dyn Fn() -> M + Send + Sync>,
     shards: RwLock<BTreeMap<PartitionId, Running<M>>>,
     images: watch::Sender<Arc<Image>>,
@@ -48,13 +49,15 @@ impl<M: ShardMachine> std::fmt::Debug for Coordinator<M> {
 
 impl<M: ShardMachine> Coordinator<M> {
     /// Of `topic`, which need not exist yet; each partition begins with a machine from
-    /// `new_machine`. Nothing happens before [`Coordinator::start`].
+    /// `new_machine` and hands its effects to `perform`. Nothing happens before
+    /// [`Coordinator::start`].
     pub fn new(
         topic: TopicName,
         replicas: Arc<Replicas>,
         seams: ShardSeams,
         options: ShardOptions,
         new_machine: impl Fn() -> M + Send + Sync + 'static,
+        perform: Perform<M>,
     ) -> Arc<Self> {
         Arc::new(Self {
             topic,
@@ -62,6 +65,7 @@ impl<M: ShardMachine> Coordinator<M> {
             replicas,
             seams,
             options,
+            perform,
             new_machine: Box::new(new_machine),
             shards: RwLock::default(),
             stopping: watch::Sender::new(false),
@@ -205,8 +209,9 @@ impl<M: ShardMachine> Coordinator<M> {
         });
         for (partition, (replica, leader_epoch)) in led {
             let begin = || {
-                let options = self.options.clone();
-                let shard = Shard::new(replica, leader_epoch, self.seams.clone(), options);
+                let (seams, options) = (self.seams.clone(), self.options.clone());
+                let perform = Arc::clone(&self.perform);
+                let shard = Shard::new(replica, leader_epoch, seams, options, perform);
                 let task = run(Arc::clone(&shard), (self.new_machine)(), self.images.subscribe());
                 Running { shard, task: tasks.spawn(task) }
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Receiver, RequestId, ShardMachine, batch, refusal};
+use super::{Perform, Receiver, RequestId, ShardMachine, batch, refusal};
 use crate::replication::Partition;
 use crate::types::machine::Now;
 use crate::types::{ErrorCode, LeaderEpoch, Monotonic, Offset};
@@ -28,11 +28,14 @@ pub(super) struct Active<M: ShardMachine> {
     partition: Arc<Partition>,
     leader_epoch: LeaderEpoch,
     commit_timeout: Duration,
+    perform: Perform<M>,
     /// One past the last record that is folded in.
     end: Offset,
     last_request: u64,
     waiting: BTreeMap<RequestId, oneshot::Sender<Answered<M>>>,
     held: VecDeque<Held<M>>,
+    /// What is to be done once the log is committed up to there.
+    effects: VecDeque<(Offset, M::Effect)>,
     /// When the task looks again by itself.
     armed: Option<Monotonic>,
 }
@@ -44,16 +47,19 @@ impl<M: ShardMachine> Active<M> {
         partition: Arc<Partition>,
         leader_epoch: LeaderEpoch,
         commit_timeout: Duration,
+        perform: Perform<M>,
     ) -> Self {
         Self {
             machine,
             partition,
             leader_epoch,
             commit_timeout,
+            perform,
             end,
             last_request: 0,
             waiting: BTreeMap::new(),
             held: VecDeque::new(),
+            effects: VecDeque::new(),
             armed: None,
         }
     }
@@ -89,6 +95,7 @@ impl<M: ShardMachine> Active<M> {
         for note in decision.notes {
             self.machine.note(note);
         }
+        self.effects.extend(decision.effects.into_iter().map(|effect| (self.end, effect)));
         let (end, deadline) = (self.end, now.monotonic.plus(self.commit_timeout));
         for (id, answer) in decision.replies {
             if self.waiting.contains_key(&id) {
@@ -117,7 +124,7 @@ impl<M: ShardMachine> Active<M> {
     }
 
     /// Gives out the answers that may be told, or NOT_COORDINATOR in their place if the broker is
-    /// not `live`.
+    /// not `live`; does what is to be done.
     ///
     /// # Errors
     /// The reign is over.
@@ -127,6 +134,9 @@ impl<M: ShardMachine> Active<M> {
         while let Some(held) = self.held.pop_front_if(|held| held.end <= committed) {
             let answer = if live { Ok(held.answer) } else { Err(ErrorCode::NotCoordinator) };
             self.answer(held.id, answer);
+        }
+        while let Some((_, effect)) = self.effects.pop_front_if(|(end, _)| *end <= committed) {
+            (self.perform)(effect);
         }
         Ok(())
     }

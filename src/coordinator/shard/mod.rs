@@ -55,7 +55,7 @@ pub struct RequestId(pub u64);
 /// changed and only the request that was being decided gets the error. A request whose decision
 /// holds no reply for it is parked: a later decision answers it, once.
 pub trait ShardMachine:
-    Machine<Reply = (RequestId, Self::Answer), Record: Send, Command: Send> + Send + Sync + 'static
+    Machine<Reply = (RequestId, Self::Answer), Effect: Send> + Send + Sync + 'static
 {
     /// What a request is answered.
     type Answer: Send + 'static;
@@ -97,6 +97,10 @@ impl Default for ShardOptions {
     }
 }
 
+/// What a machine's effects are handed to, once the decision is committed. It must not block, nor
+/// ask the shard for anything: it is called under the shard's lock.
+pub type Perform<M> = Arc<dyn Fn(<M as Machine>::Effect) + Send + Sync>;
+
 /// The ways out of a shard.
 #[derive(Debug, Clone)]
 pub struct ShardSeams {
@@ -130,6 +134,7 @@ pub struct Shard<M: ShardMachine> {
     leader_epoch: LeaderEpoch,
     seams: ShardSeams,
     options: ShardOptions,
+    perform: Perform<M>,
     state: Mutex<State<M>>,
     /// The task has to look again: an answer is held, or a deadline has come nearer.
     wake: Notify,
@@ -151,12 +156,14 @@ impl<M: ShardMachine> Shard<M> {
         leader_epoch: LeaderEpoch,
         seams: ShardSeams,
         options: ShardOptions,
+        perform: Perform<M>,
     ) -> Arc<Self> {
         Arc::new(Self {
             partition,
             leader_epoch,
             seams,
             options,
+            perform,
             state: Mutex::new(State::Loading),
             wake: Notify::new(),
         })

@@ -75,6 +75,7 @@ impl<M: ShardMachine> Shard<M> {
             Arc::clone(&self.partition),
             self.leader_epoch,
             self.options.commit_timeout,
+            Arc::clone(&self.perform),
         );
         if self.until_taken(&mut active, M::loaded).await.is_err() {
             return Ok(None);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -37,7 +38,7 @@ use crate::types::{
 
 pub const TOPIC: &str = "__counts";
 /// The least ISR, where a test does not say.
-pub const MIN_ISR: usize = 2;
+const MIN_ISR: usize = 2;
 /// How long anything may take on a busy machine. Time stands still while anything happens.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -79,9 +80,9 @@ impl Machine for Counter {
     type Record = i64;
     type Note = Note;
     type Reply = (RequestId, i64);
-    type Effect = ();
+    type Effect = i64;
 
-    fn decide(&self, now: Now, command: Command) -> Decision<i64, Note, (RequestId, i64), ()> {
+    fn decide(&self, now: Now, command: Command) -> Decision<i64, Note, (RequestId, i64), i64> {
         let mut decision = Decision::default();
         match command {
             Command::Add(id, amount) => {
@@ -90,6 +91,7 @@ impl Machine for Counter {
                 let waiting = std::iter::once(&id).chain(&self.parked);
                 decision.replies = waiting.map(|id| (*id, total)).collect();
                 decision.notes = vec![Note::Woken];
+                decision.effects = vec![total];
             }
             Command::Get(id) => decision.replies = vec![(id, self.total)],
             Command::Park(id) => decision.notes = vec![Note::Parked(id)],
@@ -205,6 +207,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     pub replicas: Arc<Replicas>,
     pub coordinator: Arc<Coordinator<Counter>>,
+    /// The effects that were performed.
+    pub performed: Arc<Mutex<Vec<i64>>>,
 }
 
 impl World {
@@ -248,9 +252,17 @@ impl World {
         let seams = ShardSeams { clock: Arc::clone(&clock), offload: Arc::new(InlineOffload) };
         // One batch at a time.
         let options = ShardOptions { load_buffer_bytes: 1, ..ShardOptions::default() };
-        let coordinator =
-            Coordinator::new(TOPIC.into(), Arc::clone(&replicas), seams, options, Counter::default);
-        let world = World { seen, around, clock, replicas, coordinator };
+        let performed: Arc<Mutex<Vec<i64>>> = Arc::default();
+        let totals = Arc::clone(&performed);
+        let coordinator = Coordinator::new(
+            TOPIC.into(),
+            Arc::clone(&replicas),
+            seams,
+            options,
+            Counter::default,
+            Arc::new(move |total| totals.lock().push(total)),
+        );
+        let world = World { seen, around, clock, replicas, coordinator, performed };
         for node in 1..=2 {
             world.record(broker(node));
         }
