@@ -38,6 +38,7 @@ const PURE: &[&str] = &[
     "replication/leader",
     "replication/follower",
     "coordinator/group",
+    "coordinator/history",
 ];
 
 /// Words that let threads, clocks or randomness in past the seams, and what to use instead.

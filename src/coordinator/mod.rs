@@ -4,7 +4,9 @@
 //! - [`shard`]: one partition of such a topic, around a pure machine
 //! - [`shards`]: all partitions of one topic that this broker leads
 //! - [`group`]: groups and committed offsets (pure)
+//! - [`history`]: the rebalances of groups, as they are stored (pure)
 
 pub mod group;
+pub mod history;
 pub mod shard;
 pub mod shards;
