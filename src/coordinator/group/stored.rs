@@ -1,5 +1,5 @@
-//! The values of `__consumer_offsets` as Kafka writes them, field by field. The keys, and how a
-//! record is read and written, are in [`crate::coordinator::group::record`].
+//! The values of `__consumer_offsets` as Kafka 4.3 writes them, field by field. The keys, and how a
+//! record is read and written, are in `crate::coordinator::group::encoding`.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -8,7 +8,8 @@ use crate::message;
 use crate::protocol::codec::Str;
 
 message! {
-    /// Keys 0 and 1: what was committed for a partition. Versions 0-4; 3 is written.
+    /// Keys 0 and 1: what was committed for a partition. Versions 0-4; 4 is written, or 1 where the
+    /// request said when the offset expires.
     pub message OffsetCommitValue (flexible 4) {
         offset: i64 [0..];
         leader_epoch: i32 [3..; ignorable] = -1;
@@ -16,6 +17,7 @@ message! {
         commit_timestamp: i64 [0..];
         /// When it expires whatever the broker's retention is; -1: not said.
         expire_timestamp: i64 [1..=1; ignorable] = -1;
+        /// Nil: not known, as in all versions before 4.
         topic_id: Uuid [4.., tag 0; ignorable];
     }
 
@@ -77,6 +79,8 @@ message! {
     /// Key 6: which group epoch the target assignment belongs to.
     pub message ConsumerGroupTargetAssignmentMetadataValue (flexible 0) {
         assignment_epoch: i32 [0..];
+        /// When it was computed (KIP-1263); 0: not said.
+        assignment_timestamp: i64 [0.., tag 0; ignorable];
     }
 
     /// Key 7: what a member shall own in the end.
@@ -88,6 +92,8 @@ message! {
     pub struct StoredTopicPartitions {
         topic_id: Uuid [0..];
         partitions: Vec<i32> [0..];
+        /// In current assignments: since which epoch the member has each of `partitions` (KIP-1251).
+        assignment_epochs: Option<Vec<i32>> [0.., tag 0];
     }
 
     /// Key 8: what a member owns now.

@@ -7,6 +7,7 @@ use crate::coordinator::group::command::Asked;
 use crate::coordinator::group::draft::Draft;
 use crate::coordinator::group::ids::GroupId;
 use crate::coordinator::group::machine::Group;
+use crate::coordinator::group::offsets::RetentionFrom;
 use crate::coordinator::group::stored::GroupMetadataValue;
 use crate::protocol::messages::heartbeat::HeartbeatRequest;
 use crate::protocol::messages::join_group::JoinGroupRequest;
@@ -27,6 +28,24 @@ impl ClassicGroup {
 
     /// Whether a member may commit offsets now (Kafka's order of checks).
     pub fn check_commit(&self, _: &str, _: Option<&str>, _: i32) -> Result<(), ErrorCode> {
+        Ok(())
+    }
+
+    /// A group that nobody joined and that commits offsets all the same: Empty, no protocol type.
+    pub fn simple() -> Self {
+        Self {}
+    }
+
+    /// From when on the retention of its offsets counts (KIP-211): of a group without protocol type
+    /// from the commit; of an Empty one since it became Empty; of a Stable one of the consumer
+    /// protocol type from the commit (for topics that it does not subscribe to); else never.
+    pub fn retention_from(&self) -> RetentionFrom {
+        RetentionFrom::Commit
+    }
+
+    /// Whether single offsets may be deleted now: GROUP_ID_NOT_FOUND of a Dead group,
+    /// NON_EMPTY_GROUP of one with members whose protocol type is not the consumers'.
+    pub fn check_delete_offsets(&self) -> Result<(), ErrorCode> {
         Ok(())
     }
 
@@ -61,6 +80,9 @@ pub(super) fn expire(_: &mut Draft<'_>, _: &GroupId, _: &ClassicGroup) {}
 
 /// The group has been read from the log: every member gets a full session.
 pub(super) fn loaded(_: &mut Draft<'_>, _: &GroupId, _: &ClassicGroup) {}
+
+/// Takes an Empty group away, with tombstones for all that is stored of it but its offsets.
+pub(super) fn remove(_: &mut Draft<'_>, _: &GroupId) {}
 
 /// Folds a record in.
 pub(super) fn apply(

@@ -7,6 +7,7 @@ use crate::coordinator::group::command::Asked;
 use crate::coordinator::group::draft::Draft;
 use crate::coordinator::group::ids::GroupId;
 use crate::coordinator::group::machine::{Group, Note};
+use crate::coordinator::group::offsets;
 use crate::coordinator::group::record::GroupRecord;
 use crate::metadata::Image;
 use crate::protocol::Str;
@@ -69,6 +70,7 @@ pub(super) fn describe(_: &mut Draft<'_>, _: Asked<Vec<Str>>) {}
 
 /// The cluster's metadata is this now.
 pub(super) fn metadata_changed(draft: &mut Draft<'_>, image: Arc<Image>) {
+    offsets::topics_deleted(draft, &image);
     draft.note(Note::Image(image));
 }
 
@@ -77,6 +79,9 @@ pub(super) fn expire(_: &mut Draft<'_>, _: &GroupId, _: &ConsumerGroup) {}
 
 /// The group has been read from the log: every member gets a full session.
 pub(super) fn loaded(_: &mut Draft<'_>, _: &GroupId, _: &ConsumerGroup) {}
+
+/// Takes an Empty group away, with tombstones for all that is stored of it but its offsets.
+pub(super) fn remove(_: &mut Draft<'_>, _: &GroupId, _: &ConsumerGroup) {}
 
 /// Folds a record in.
 pub(super) fn apply(_: &mut BTreeMap<GroupId, Arc<Group>>, _: &GroupRecord) {}
