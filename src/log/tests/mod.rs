@@ -2,6 +2,7 @@
 //!
 //! - `world`: one machine that can crash and be started again
 //! - `appending`, `validating`, `reading`: what goes in and what comes out
+//! - `concurrent`: many threads at once
 //! - `truncating`: moving either end
 //! - `failing`: failing and full disks
 //! - `model`: random calls, failures and crashes against a model
@@ -9,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod appending;
+mod concurrent;
 mod failing;
 mod model;
 mod reading;
