@@ -17,6 +17,8 @@ use crate::http::{HttpServer, address};
 /// The flag with which `ottla dev` makes its brokers end when it ends.
 pub(super) const STOP_WITH_STDIN: &str = "stop-with-stdin";
 
+const HTTP_LISTENER: &str = "ottla.http.listener";
+
 /// Run one node of a cluster
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
@@ -37,7 +39,8 @@ pub struct BrokerArgs {
 /// Runs the node until a signal ends it.
 pub(super) async fn run(args: BrokerArgs) -> anyhow::Result<ExitCode> {
     init_logging();
-    let config = load(&args)?;
+    let path = args.config.as_ref().or(args.file.as_ref()).context("--config is missing")?;
+    let config = load(path, &args.overrides)?;
     if args.stop_with_stdin {
         let stdin = pipe_of_stdin()?;
         tokio::spawn(terminate_with(stdin));
@@ -50,10 +53,10 @@ pub(super) async fn run(args: BrokerArgs) -> anyhow::Result<ExitCode> {
 async fn start(config: BrokerConfig) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let seams = Seams::of_this_machine().context("no thread for blocking work can be started")?;
-    let http = match config.values.explicit("ottla.http.listener") {
+    let http = match config.values.explicit(HTTP_LISTENER) {
         Some(listener) => {
             let address =
-                address::parse(listener).map_err(|why| anyhow!("ottla.http.listener: {why}"))?;
+                address::parse(listener).map_err(|why| anyhow!("{HTTP_LISTENER}: {why}"))?;
             Some(BoundHttp::bind(&*seams.network, &address).await?)
         }
         None => None,
@@ -127,13 +130,19 @@ impl Signals {
     }
 }
 
-fn load(args: &BrokerArgs) -> anyhow::Result<BrokerConfig> {
-    let path = args.config.as_ref().or(args.file.as_ref()).context("--config is missing")?;
-    let overrides = args.overrides.iter().map(|pair| read_override(pair));
+/// A node's configuration from its file, the environment and `--override`s.
+pub(super) fn load(path: &Path, overrides: &[String]) -> anyhow::Result<BrokerConfig> {
+    let overrides = overrides.iter().map(|pair| read_override(pair));
     let overrides = overrides.collect::<anyhow::Result<Vec<_>>>()?;
     let environment = |name: &str| std::env::var(name).ok();
-    BrokerConfig::load(&read_text(path)?, &overrides, environment)
-        .with_context(|| path.display().to_string())
+    let file = path.display().to_string();
+    let config = BrokerConfig::load(&read_text(path)?, &overrides, environment)
+        .map_err(|error| anyhow!(error.in_file(&file)))?;
+    if let Some(listener) = config.values.explicit(HTTP_LISTENER) {
+        let wrong = |why| config.values.wrong(&[HTTP_LISTENER], format!("{HTTP_LISTENER}: {why}"));
+        address::parse(listener).map_err(|why| anyhow!(wrong(why).in_file(&file)))?;
+    }
+    Ok(config)
 }
 
 fn read_text(path: &Path) -> anyhow::Result<String> {

@@ -44,6 +44,7 @@ fn unknown_keys_name_the_nearest_known_one() {
     let root = tempfile::tempdir().unwrap();
     let text = properties(root.path(), free_port(), free_port()) + "num.partition=3\n";
     let message = refused(&text);
+    assert!(message.contains("server.properties:7: num.partition is"), "{message}");
     assert!(message.contains("num.partition"), "{message}");
     assert!(message.contains("num.partitions"), "{message}");
 }

@@ -35,27 +35,32 @@ pub fn read(
 ) -> Result<Listeners, ConfigError> {
     let controller_names = values.list("controller.listener.names");
     let Some(&controller) = controller_names.first() else {
-        return Err(ConfigError::new(
-            "controller.listener.names is not set; name the listener of the controllers, e.g. CONTROLLER",
+        return Err(values.wrong(
+            &["controller.listener.names"],
+            "controller.listener.names is not set; name the listener of the controllers, \
+             e.g. CONTROLLER",
         ));
     };
     let bound = endpoints(values, "listeners")?;
     let advertised = endpoints(values, "advertised.listeners")?;
     for (index, (name, address)) in bound.iter().enumerate() {
         if bound[..index].iter().any(|(earlier, _)| earlier == name) {
-            return Err(ConfigError(format!("listeners names {name} twice")));
+            return Err(values.wrong(&["listeners"], format!("listeners names {name} twice")));
         }
         let same_port = |other: &HostPort| address.port != 0 && other.port == address.port;
         if bound[..index].iter().any(|(_, other)| same_port(other)) {
-            return Err(ConfigError(format!("listeners uses port {} twice", address.port)));
+            return Err(
+                values.wrong(&["listeners"], format!("listeners uses port {} twice", address.port))
+            );
         }
         check_protocol(values, name)?;
     }
     check_protocol(values, controller)?;
     if let Some((name, _)) = advertised.iter().find(|(n, _)| !bound.iter().any(|(b, _)| b == n)) {
-        return Err(ConfigError(format!(
-            "advertised.listeners names {name}, which listeners has not"
-        )));
+        return Err(values.wrong(
+            &["advertised.listeners"],
+            format!("advertised.listeners names {name}, which listeners has not"),
+        ));
     }
 
     let mut all = Vec::new();
@@ -64,9 +69,13 @@ pub fn read(
         let told = advertised.iter().find(|(advertised, _)| *advertised == name);
         let advertised = told.map_or_else(|| bind.clone(), |(_, address)| address.clone());
         if advertised.host == "0.0.0.0" || advertised.host == "::" {
-            return Err(ConfigError(format!(
-                "advertised.listeners: {name}://{advertised} cannot be reached by anybody; set it to a name or address of this host"
-            )));
+            return Err(values.wrong(
+                &["advertised.listeners", "listeners"],
+                format!(
+                    "advertised.listeners: {name}://{advertised} cannot be reached by anybody; \
+                 set it to a name or address of this host"
+                ),
+            ));
         }
         let host = match advertised.host.as_str() {
             "" => host_name(),
@@ -84,31 +93,48 @@ pub fn read(
         None => brokers.first().map_or_else(|| "PLAINTEXT".to_owned(), |first| first.name.clone()),
     };
     if controller_names.contains(&inter_broker.as_str()) {
-        return Err(ConfigError(format!(
-            "inter.broker.listener.name={inter_broker} is a controller's listener; brokers need one of their own"
-        )));
+        return Err(values.wrong(
+            &["inter.broker.listener.name"],
+            format!(
+                "inter.broker.listener.name={inter_broker} is a controller's listener; \
+             brokers need one of their own"
+            ),
+        ));
     }
     if is_broker && !brokers.iter().any(|listener| listener.name == inter_broker) {
-        return Err(ConfigError(format!(
-            "inter.broker.listener.name={inter_broker} is not in listeners; a broker needs it"
-        )));
+        return Err(values.wrong(
+            &["inter.broker.listener.name", "listeners"],
+            format!(
+                "inter.broker.listener.name={inter_broker} is not in listeners; a broker needs it"
+            ),
+        ));
     }
     if is_controller && !all.iter().any(|listener| listener.name == controller) {
-        return Err(ConfigError(format!(
-            "listeners has no {controller}, the first of controller.listener.names; a controller needs it"
-        )));
+        return Err(values.wrong(
+            &["listeners"],
+            format!(
+                "listeners has no {controller}, the first of controller.listener.names; \
+             a controller needs it"
+            ),
+        ));
     }
     if let Some(listener) = all.iter().find(|listener| listener.is_controller && !is_controller) {
-        return Err(ConfigError(format!(
-            "listeners has {}, a controller's, but process.roles has no controller",
-            listener.name
-        )));
+        return Err(values.wrong(
+            &["listeners"],
+            format!(
+                "listeners has {}, a controller's, but process.roles has no controller",
+                listener.name
+            ),
+        ));
     }
     if !is_broker && !brokers.is_empty() {
-        return Err(ConfigError(format!(
-            "listeners has {}, which is no controller's, but process.roles has no broker",
-            brokers[0].name
-        )));
+        return Err(values.wrong(
+            &["listeners"],
+            format!(
+                "listeners has {}, which is no controller's, but process.roles has no broker",
+                brokers[0].name
+            ),
+        ));
     }
     Ok(Listeners { all, inter_broker, controller: controller.to_owned() })
 }
@@ -116,11 +142,11 @@ pub fn read(
 fn endpoints(values: &Values, key: &str) -> Result<Vec<(String, HostPort)>, ConfigError> {
     let parse = |item: &str| {
         let (name, address) = item.split_once("://").ok_or_else(|| {
-            ConfigError(format!("{key}: '{item}' is not of the form NAME://host:port"))
+            values.wrong(&[key], format!("{key}: '{item}' is not of the form NAME://host:port"))
         })?;
         let address = address
             .parse::<HostPort>()
-            .map_err(|error| ConfigError(format!("{key}: '{item}': {error}")))?;
+            .map_err(|error| values.wrong(&[key], format!("{key}: '{item}': {error}")))?;
         Ok((name.to_uppercase(), address))
     };
     values.list(key).into_iter().map(parse).collect()
@@ -134,12 +160,17 @@ fn check_protocol(values: &Values, listener: &str) -> Result<(), ConfigError> {
     });
     match mapped.as_deref().unwrap_or(listener) {
         "PLAINTEXT" => Ok(()),
-        protocol @ ("SSL" | "SASL_PLAINTEXT" | "SASL_SSL") => Err(ConfigError(format!(
-            "listener {listener}: {protocol} is not served yet; map it to PLAINTEXT"
-        ))),
-        _ => Err(ConfigError(format!(
-            "listener.security.protocol.map says nothing about {listener}; add {listener}:PLAINTEXT"
-        ))),
+        protocol @ ("SSL" | "SASL_PLAINTEXT" | "SASL_SSL") => Err(values.wrong(
+            &["listener.security.protocol.map", "listeners"],
+            format!("listener {listener}: {protocol} is not served yet; map it to PLAINTEXT"),
+        )),
+        _ => Err(values.wrong(
+            &["listener.security.protocol.map", "listeners"],
+            format!(
+                "listener.security.protocol.map says nothing about {listener}; \
+             add {listener}:PLAINTEXT"
+            ),
+        )),
     }
 }
 

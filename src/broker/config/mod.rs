@@ -6,7 +6,8 @@
 //! - [`listeners`]: the listener keys together
 //!
 //! Unknown keys and bad values are errors of one line; keys of Kafka's without use here are told
-//! once. `--override` goes before the environment, and that before the file.
+//! once. `--override` goes before the environment, and that before the file; an error says where the
+//! value came from, with the line where that is the file.
 
 pub mod ignored;
 pub mod keys;
@@ -135,9 +136,7 @@ impl BrokerConfig {
         for name in keys::names() {
             let variable = environment_name(name);
             if let Some(value) = environment(&variable) {
-                values
-                    .set(name, &value, Origin::Environment)
-                    .map_err(|error| ConfigError(format!("{variable}: {error}")))?;
+                values.set(name, &value, Origin::Environment)?;
             }
         }
         for (name, value) in overrides {
@@ -149,7 +148,8 @@ impl BrokerConfig {
     fn from_values(values: Values) -> Result<BrokerConfig, ConfigError> {
         let roles = values.list("process.roles");
         if roles.is_empty() {
-            return Err(ConfigError::new(
+            return Err(values.wrong(
+                &["process.roles"],
                 "process.roles is not set; say broker, controller, or broker,controller",
             ));
         }
@@ -157,14 +157,22 @@ impl BrokerConfig {
         let node_id = NodeId(small(&values, "node.id")?);
         let voters = voters(&values)?;
         if is_controller && !voters.iter().any(|voter| voter.node_id == node_id) {
-            return Err(ConfigError(format!(
-                "controller.quorum.voters does not list this controller; add {node_id}@host:port"
-            )));
+            return Err(values.wrong(
+                &["controller.quorum.voters"],
+                format!(
+                    "controller.quorum.voters does not list this controller; \
+                 add {node_id}@host:port"
+                ),
+            ));
         }
         if !is_controller && voters.iter().any(|voter| voter.node_id == node_id) {
-            return Err(ConfigError(format!(
-                "controller.quorum.voters lists node {node_id}, but process.roles has no controller"
-            )));
+            return Err(values.wrong(
+                &["controller.quorum.voters"],
+                format!(
+                    "controller.quorum.voters lists node {node_id}, but \
+                 process.roles has no controller"
+                ),
+            ));
         }
         let listeners = listeners::read(&values, is_broker, is_controller)?;
         let log_dirs = log_dirs(&values)?;
@@ -175,7 +183,8 @@ impl BrokerConfig {
         let heartbeat_interval = millis(&values, "broker.heartbeat.interval.ms")?;
         let session_timeout = millis(&values, "broker.session.timeout.ms")?;
         if session_timeout < heartbeat_interval * 2 {
-            return Err(ConfigError::new(
+            return Err(values.wrong(
+                &["broker.session.timeout.ms", "broker.heartbeat.interval.ms"],
                 "broker.session.timeout.ms must be at least twice broker.heartbeat.interval.ms",
             ));
         }
@@ -244,16 +253,19 @@ fn replica(values: &Values) -> Result<ReplicaConfig, ConfigError> {
         None | Some(LEADER_SELECTOR) => false,
         Some(RACK_AWARE_SELECTOR) => true,
         Some(other) => {
-            return Err(ConfigError(format!(
-                "replica.selector.class={other}: only {RACK_AWARE_SELECTOR} is there"
-            )));
+            return Err(values.wrong(
+                &["replica.selector.class"],
+                format!("replica.selector.class={other}: only {RACK_AWARE_SELECTOR} is there"),
+            ));
         }
     };
     let lag_time_max = millis(values, "replica.lag.time.max.ms")?;
     let fetch_wait_max = millis(values, "replica.fetch.wait.max.ms")?;
     if fetch_wait_max > lag_time_max {
-        return Err(ConfigError::new(
-            "replica.fetch.wait.max.ms must not exceed replica.lag.time.max.ms, or idle followers leave the ISR",
+        return Err(values.wrong(
+            &["replica.fetch.wait.max.ms", "replica.lag.time.max.ms"],
+            "replica.fetch.wait.max.ms must not exceed replica.lag.time.max.ms, or \
+             idle followers leave the ISR",
         ));
     }
     Ok(ReplicaConfig {
@@ -273,7 +285,7 @@ fn millis(values: &Values, name: &str) -> Result<Duration, ConfigError> {
 
 fn small<T: TryFrom<i64>>(values: &Values, name: &str) -> Result<T, ConfigError> {
     let number = values.number(name)?;
-    T::try_from(number).map_err(|_| ConfigError(format!("{name}={number}: out of range")))
+    T::try_from(number).map_err(|_| values.wrong(&[name], format!("{name}={number}: out of range")))
 }
 
 fn log_dirs(values: &Values) -> Result<Vec<PathBuf>, ConfigError> {
@@ -281,11 +293,16 @@ fn log_dirs(values: &Values) -> Result<Vec<PathBuf>, ConfigError> {
     let listed = if several.is_empty() { values.list("log.dir") } else { several };
     for (index, directory) in listed.iter().enumerate() {
         if listed[..index].contains(directory) {
-            return Err(ConfigError(format!("log.dirs names {directory} twice")));
+            return Err(
+                values.wrong(&["log.dirs", "log.dir"], format!("log.dirs names {directory} twice"))
+            );
         }
     }
     if listed.is_empty() {
-        return Err(ConfigError::new("log.dirs names no directory; say where the data is kept"));
+        return Err(values.wrong(
+            &["log.dirs", "log.dir"],
+            "log.dirs names no directory; say where the data is kept",
+        ));
     }
     Ok(listed.into_iter().map(PathBuf::from).collect())
 }
@@ -299,9 +316,13 @@ fn per_ip_overrides(values: &Values) -> Result<BTreeMap<IpAddr, usize>, ConfigEr
                 Some((address.trim().parse().ok()?, count.trim().parse().ok()?))
             });
             parts.ok_or_else(|| {
-                ConfigError(format!(
-                    "max.connections.per.ip.overrides: '{item}' is not of the form address:count"
-                ))
+                values.wrong(
+                    &["max.connections.per.ip.overrides"],
+                    format!(
+                        "max.connections.per.ip.overrides: '{item}' is \
+                     not of the form address:count"
+                    ),
+                )
             })
         })
         .collect()
@@ -310,16 +331,21 @@ fn per_ip_overrides(values: &Values) -> Result<BTreeMap<IpAddr, usize>, ConfigEr
 fn voters(values: &Values) -> Result<Vec<Voter>, ConfigError> {
     let items = values.list("controller.quorum.voters");
     if items.is_empty() {
-        return Err(ConfigError::new(
+        return Err(values.wrong(
+            &["controller.quorum.voters"],
             "controller.quorum.voters is not set; list the controllers as id@host:port",
         ));
     }
     let mut voters: Vec<Voter> = Vec::new();
     for item in items {
         let wrong = || {
-            ConfigError(format!(
-                "controller.quorum.voters: '{item}' is not of the form id@host:port"
-            ))
+            values.wrong(
+                &["controller.quorum.voters"],
+                format!(
+                    "controller.quorum.voters: '{item}' is not \
+                 of the form id@host:port"
+                ),
+            )
         };
         let (id, address) = item.split_once('@').ok_or_else(wrong)?;
         let id: i32 = id.trim().parse().map_err(|_| wrong())?;
@@ -328,7 +354,10 @@ fn voters(values: &Values) -> Result<Vec<Voter>, ConfigError> {
             return Err(wrong());
         }
         if voters.iter().any(|voter| voter.node_id.0 == id) {
-            return Err(ConfigError(format!("controller.quorum.voters lists {id} twice")));
+            return Err(values.wrong(
+                &["controller.quorum.voters"],
+                format!("controller.quorum.voters lists {id} twice"),
+            ));
         }
         voters.push(Voter { node_id: NodeId(id), address });
     }

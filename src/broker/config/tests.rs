@@ -77,6 +77,66 @@ fn what_is_wrong_is_said_in_one_line() {
 }
 
 #[test]
+fn an_error_says_where_the_value_was_set() {
+    let said = |text: &str, overrides: &[(&str, &str)], variable: Option<(&str, &str)>| {
+        let overrides: Vec<(String, String)> =
+            overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let environment = |name: &str| {
+            variable.filter(|(set, _)| *set == name).map(|(_, value)| value.to_owned())
+        };
+        BrokerConfig::load(text, &overrides, environment).unwrap_err().in_file("s.properties")
+    };
+    let in_file = |text: &str| said(text, &[], None);
+    for (line, place) in [
+        // Bad values, unknown and refused keys: known as they are read.
+        ("num.partitions=0", "s.properties:8: num.partitions=0: "),
+        ("num.partition=3", "s.properties:8: num.partition is not a configuration key"),
+        ("broker.id=1", "s.properties:8: broker.id is not supported"),
+        ("log.retention.ms=soon", "s.properties:8: log.retention.ms=soon"),
+        // Known only when all is read.
+        ("node.id=9", "s.properties:2: controller.quorum.voters does not list"),
+        ("broker.session.timeout.ms=300", "s.properties:8: broker.session.timeout.ms must be"),
+        ("log.dirs=/a,/a", "s.properties:7: log.dirs names /a twice"),
+        ("listeners=PLAINTEXT://:1,CONTROLLER://:1", "s.properties:7: listeners uses port 1 twice"),
+        (
+            "listeners=PLAINTEXT://:1,PLAINTEXT://:2",
+            "s.properties:7: listeners names PLAINTEXT twice",
+        ),
+        ("listeners=X://:1,CONTROLLER://:2", "s.properties:7: listener.security.protocol.map says"),
+        ("controller.quorum.voters=1@a", "s.properties:7: controller.quorum.voters: '1@a' is not"),
+        ("max.connections.per.ip.overrides=x", "s.properties:8: max.connections.per.ip.overrides"),
+        // What nobody set is in no line.
+        ("process.roles=", "s.properties:7: process.roles is not set"),
+    ] {
+        let error = in_file(&(with(line).trim_end().to_owned() + "\n"));
+        assert!(error.starts_with(place), "{line}: {error}");
+    }
+    let missing = GOOD.replace("process.roles=broker,controller\n", "");
+    assert!(in_file(&missing).starts_with("s.properties: process.roles is not set"));
+    // Comments, empty and continued lines count; of two lines for one key the last counts.
+    let text = format!("# a\n\n! b\n{GOOD}num.partitions=\\\n  0\n");
+    assert!(in_file(&text).starts_with("s.properties:11: num.partitions=0"), "{}", in_file(&text));
+    let twice = format!("num.partitions=0\n{GOOD}num.partitions=-1\n");
+    assert!(
+        in_file(&twice).starts_with("s.properties:9: num.partitions=-1"),
+        "{}",
+        in_file(&twice)
+    );
+    let unreadable = format!("{GOOD}rack=\\u12\n");
+    let error = in_file(&unreadable);
+    assert!(error.starts_with("s.properties:8: the properties cannot be read: "), "{error}");
+
+    let error = said(&with("num.partitions=3"), &[("num.partitions", "0")], None);
+    assert!(error.starts_with("--override: num.partitions=0: "), "{error}");
+    let error = said(GOOD, &[("listeners", "PLAINTEXT://:1,PLAINTEXT://:2")], None);
+    assert!(error.starts_with("--override: listeners names PLAINTEXT twice"), "{error}");
+    let error = said(GOOD, &[], Some(("OTTLA_NUM_PARTITIONS", "0")));
+    assert!(error.starts_with("OTTLA_NUM_PARTITIONS: num.partitions=0: "), "{error}");
+    let error = said(GOOD, &[], Some(("OTTLA_LISTENERS", "PLAINTEXT://:1,PLAINTEXT://:2")));
+    assert!(error.starts_with("OTTLA_LISTENERS: listeners names PLAINTEXT twice"), "{error}");
+}
+
+#[test]
 fn overrides_go_before_the_environment_and_that_before_the_file() {
     let environment = |name: &str| {
         ["OTTLA_NUM_PARTITIONS", "OTTLA_LOG_DIRS"].contains(&name).then(|| "7".to_owned())
@@ -91,7 +151,7 @@ fn overrides_go_before_the_environment_and_that_before_the_file() {
 fn kafkas_other_keys_are_told_and_topic_defaults_kept() {
     let text = with("zookeeper.connect=z:2181") + "\nlog.retention.hours=5\nnum.io.threads=8";
     let config = load(&text).unwrap();
-    assert_eq!(config.values.ignored, ["num.io.threads", "zookeeper.connect"]);
+    assert_eq!(config.values.ignored, ["zookeeper.connect", "num.io.threads"]);
     let defaults = config.topic_defaults();
     assert_eq!(
         defaults.into_iter().collect::<Vec<_>>(),

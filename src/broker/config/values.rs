@@ -2,19 +2,52 @@
 
 use std::collections::BTreeMap;
 
+use java_properties::{LineContent, PropertiesError, PropertiesIter};
+
 use crate::broker::config::ignored::why_refused;
 use crate::broker::config::keys::{Known, find, nearest};
 use crate::metadata::topic_config::{Kind, TopicConfigKey};
 
-/// What is wrong with a configuration, in one line that says what to do.
+/// What is wrong with a configuration, in one line that says where and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(pub String);
+#[error("{}{message}", self.prefix())]
+pub struct ConfigError {
+    message: String,
+    /// Where the value came from that is wrong; none if it is something that nobody set.
+    pub origin: Option<Origin>,
+    /// The environment variable, where that is the origin.
+    variable: Option<String>,
+}
 
 impl ConfigError {
     /// An error that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), origin: None, variable: None }
+    }
+
+    /// An error about what `key` was set to there.
+    fn at(origin: Origin, key: &str, message: String) -> Self {
+        let variable = (origin == Origin::Environment).then(|| environment_name(key));
+        Self { message, origin: Some(origin), variable }
+    }
+
+    /// The error in one line, with the file's name and the line where it is about the file.
+    pub fn in_file(&self, file: &str) -> String {
+        match self.origin {
+            Some(Origin::File { line }) => format!("{file}:{line}: {self}"),
+            Some(Origin::Environment | Origin::Override) => self.to_string(),
+            None => format!("{file}: {self}"),
+        }
+    }
+
+    fn prefix(&self) -> String {
+        match self.origin {
+            Some(Origin::Environment) => {
+                format!("{}: ", self.variable.as_deref().unwrap_or("the environment"))
+            }
+            Some(Origin::Override) => "--override: ".to_owned(),
+            Some(Origin::File { .. }) | None => String::new(),
+        }
     }
 }
 
@@ -22,7 +55,10 @@ impl ConfigError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// The properties file.
-    File,
+    File {
+        /// The line where the key begins, counted from 1.
+        line: usize,
+    },
     /// An environment variable.
     Environment,
     /// `--override key=value`.
@@ -49,23 +85,52 @@ pub fn judge(name: &'static str, kind: Kind, value: &str) -> Result<(), String> 
     key.validate(value)
 }
 
+/// The file is no properties file.
+fn unreadable(error: &PropertiesError) -> ConfigError {
+    let text = error.to_string();
+    let reason = text.split(" (line_number").next().unwrap_or_default();
+    let message = format!("the properties cannot be read: {reason}");
+    ConfigError {
+        origin: error.line_number().map(|line| Origin::File { line }),
+        ..ConfigError::new(message)
+    }
+}
+
 impl Values {
     /// Reads a properties file's text.
     pub fn read(text: &str) -> Result<Values, ConfigError> {
-        let properties = java_properties::read(text.as_bytes())
-            .map_err(|error| ConfigError(format!("the properties cannot be read: {error}")))?;
+        let mut last: BTreeMap<String, (usize, String)> = BTreeMap::new();
+        for line in PropertiesIter::new(text.as_bytes()) {
+            let line = line.map_err(|error| unreadable(&error))?;
+            if let LineContent::KVPair(name, value) = line.content() {
+                // As in Java, the last of several lines for one key counts.
+                last.insert(name.clone(), (line.line_number(), value.clone()));
+            }
+        }
+        let mut in_order: Vec<_> = last.into_iter().collect();
+        in_order.sort_by_key(|(_, (line, _))| *line);
         let mut values = Values::default();
-        let sorted: BTreeMap<String, String> = properties.into_iter().collect();
-        for (name, value) in sorted {
-            values.set(&name, &value, Origin::File)?;
+        for (name, (line, value)) in in_order {
+            values.set(&name, &value, Origin::File { line })?;
         }
         Ok(values)
+    }
+
+    /// An error about the values of `keys`: it is said to be where the first of them is set that is
+    /// set at all.
+    pub fn wrong(&self, keys: &[&str], message: impl Into<String>) -> ConfigError {
+        let set = keys.iter().find_map(|key| Some((*key, self.set.get(*key)?.1)));
+        match set {
+            Some((key, origin)) => ConfigError::at(origin, key, message.into()),
+            None => ConfigError::new(message),
+        }
     }
 
     /// Sets one value, unless a stronger origin has set it.
     pub fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), ConfigError> {
         let value = value.trim();
-        let wrong = |why: String| ConfigError(format!("{name}={value}: {why}"));
+        let at = |message: String| ConfigError::at(origin, name, message);
+        let wrong = |why: String| at(format!("{name}={value}: {why}"));
         match find(name) {
             Some(Known::Broker(key)) => judge(key.name, key.kind, value).map_err(wrong)?,
             Some(Known::TopicDefault(key)) => {
@@ -80,13 +145,13 @@ impl Values {
             }
             None => {
                 if let Some(advice) = why_refused(name) {
-                    return Err(ConfigError(format!("{name} is not supported: {advice}")));
+                    return Err(at(format!("{name} is not supported: {advice}")));
                 }
                 let hint = match nearest(name) {
                     Some(nearest) => format!("; did you mean {nearest}?"),
                     None => "; remove it".to_owned(),
                 };
-                return Err(ConfigError(format!("{name} is not a configuration key{hint}")));
+                return Err(at(format!("{name} is not a configuration key{hint}")));
             }
         }
         let stronger = self.set.get(name).is_some_and(|(_, present)| *present > origin);
@@ -120,7 +185,7 @@ impl Values {
     /// A number; it was checked when it was set.
     pub fn number(&self, name: &str) -> Result<i64, ConfigError> {
         let value = self.required(name)?;
-        value.parse().map_err(|_| ConfigError(format!("{name}={value}: not a number")))
+        value.parse().map_err(|_| self.wrong(&[name], format!("{name}={value}: not a number")))
     }
 
     /// Whether it is true; it was checked when it was set.
@@ -132,7 +197,7 @@ impl Values {
     pub fn required(&self, name: &str) -> Result<&str, ConfigError> {
         self.get(name)
             .filter(|value| !value.is_empty())
-            .ok_or_else(|| ConfigError(format!("{name} is not set; it has no default")))
+            .ok_or_else(|| self.wrong(&[name], format!("{name} is not set; it has no default")))
     }
 
     /// A list, its items trimmed and without empty ones.
