@@ -52,7 +52,8 @@ pub(crate) async fn open(config: &BrokerConfig, seams: &Seams) -> Result<Directo
     Ok(Directories { metadata, data })
 }
 
-async fn open_one(
+/// Opens one directory, recovering the logs in it.
+pub(crate) async fn open_one(
     config: &BrokerConfig,
     path: &Path,
     seams: &Seams,

@@ -3,6 +3,7 @@
 //! - [`config`]: `server.properties`, checked and typed
 //! - [`server`]: [`Server`], one node from start to stop; `start_error`, why it does not start
 //! - [`seams`]: the ways in for disks, sockets, clocks, chance
+//! - [`unsafe_recovery`]: a stopped controller as the only survivor of its quorum
 //! - [`health`]: how the node stands, for those above
 //! - `directories`: the data directories together; `entry`: the way into service
 //! - `service`: what a listener serves; `handlers`: one file per API
@@ -26,6 +27,7 @@ mod start_error;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+pub mod unsafe_recovery;
 
 pub use config::BrokerConfig;
 pub use seams::Seams;

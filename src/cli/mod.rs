@@ -205,6 +205,7 @@ mod tests {
              --show-detailed-stats --reporting-interval 100 --timeout 1000 --from-latest",
             "metadata-quorum --bootstrap-server localhost:9092 describe --status",
             "metadata-quorum --bootstrap-controller a:1 describe --replication --human-readable",
+            "metadata-quorum --unsafe-recover --config server.properties --override node.id=1 --yes",
             "broker-api-versions --bootstrap-server localhost:9092",
             "dump-log --files 00000000000000000000.log,b.log --print-data-log --deep-iteration \
              --cluster-metadata-decoder",

@@ -68,14 +68,17 @@ enum Step {
     AddLearner,
     UpdateAddress,
     Replace(DirectoryId),
+    /// It has its own seat again, which nobody has held since a majority was lost.
+    TakeSeat,
     RemoveLearner(DirectoryId),
     Wait(String),
     Refuse(String),
 }
 
 fn judge(options: &MembershipOptions, now: Monotonic, view: &View, request: &JoinRequest) -> Step {
+    let same_node = |member: &Member| member.node.node_id == request.node.node_id;
     let old = view.members.iter().find(|(directory_id, member)| {
-        **directory_id != request.directory_id && member.node.node_id == request.node.node_id
+        **directory_id != request.directory_id && same_node(member) && !member.node.is_given_up()
     });
     if let Some((old_id, old)) = old {
         let since_claim = old.last_answer.is_some_and(|at| at > view.claimed_at);
@@ -93,10 +96,23 @@ fn judge(options: &MembershipOptions, now: Monotonic, view: &View, request: &Joi
     let Some(itself) = view.members.get(&request.directory_id) else {
         return Step::AddLearner;
     };
+    if itself.node.is_given_up() {
+        return Step::Refuse(format!(
+            "its metadata directory was given up: start node {} with an empty one",
+            request.node.node_id
+        ));
+    }
     if itself.node != request.node {
         return Step::UpdateAddress;
     }
+    let may_take_seat = request.voter
+        && !itself.voter
+        && view.members.values().any(|member| same_node(member) && member.node.is_given_up());
     match old {
+        None if may_take_seat => match judge_readiness(options, now, view, itself, None) {
+            Some(reason) => Step::Wait(reason),
+            None => Step::TakeSeat,
+        },
         None => Step::Nothing,
         Some((old_id, old)) => {
             let silent_since = old.last_answer.unwrap_or(view.leader_since);
@@ -125,22 +141,34 @@ fn judge_replacement(
     newcomer: &Member,
     old_id: DirectoryId,
 ) -> Step {
+    if view.last_replacement.is_some_and(|at| now.since(at) < options.between_replacements) {
+        return Step::Wait("another voter was replaced a short time ago".to_owned());
+    }
+    match judge_readiness(options, now, view, newcomer, Some(old_id)) {
+        Some(reason) => Step::Wait(reason),
+        None => Step::Replace(old_id),
+    }
+}
+
+/// Why the voters cannot change yet: one besides `leaving` is not healthy, or the newcomer lags.
+fn judge_readiness(
+    options: &MembershipOptions,
+    now: Monotonic,
+    view: &View,
+    newcomer: &Member,
+    leaving: Option<DirectoryId>,
+) -> Option<String> {
     let unhealthy = view.members.iter().find(|(directory_id, member)| {
-        **directory_id != old_id
+        Some(**directory_id) != leaving
             && member.voter
             && !member.itself
             && member.last_answer.is_none_or(|at| now.since(at) > options.healthy)
     });
     if let Some((_, member)) = unhealthy {
-        return Step::Wait(format!("voter {} does not answer", member.node.node_id));
+        return Some(format!("voter {} does not answer", member.node.node_id));
     }
-    if view.last_replacement.is_some_and(|at| now.since(at) < options.between_replacements) {
-        return Step::Wait("another voter was replaced a short time ago".to_owned());
-    }
-    if newcomer.matching.is_none_or(|index| index + CLOSE_ENTRIES < view.last_index) {
-        return Step::Wait("it has to catch up first".to_owned());
-    }
-    Step::Replace(old_id)
+    let lags = newcomer.matching.is_none_or(|index| index + CLOSE_ENTRIES < view.last_index);
+    lags.then(|| "it has to catch up first".to_owned())
 }
 
 /// The leader's part: answers joins and carries changes out.
@@ -195,6 +223,13 @@ impl Membership {
             Step::AddLearner => ChangeMembers::AddNodes(one(request)),
             Step::UpdateAddress => ChangeMembers::SetNodes(one(request)),
             Step::RemoveLearner(old) => ChangeMembers::RemoveNodes(BTreeSet::from([old])),
+            Step::TakeSeat => {
+                tracing::warn!(
+                    node = %request.node.node_id, directory = %request.directory_id,
+                    "a voter that was given up is back with an empty disk and votes again"
+                );
+                ChangeMembers::AddVoterIds(BTreeSet::from([request.directory_id]))
+            }
             Step::Replace(old) => {
                 let voters = metrics.membership_config.voter_ids().filter(|id| *id != old);
                 let voters = voters.chain([request.directory_id]).collect();
@@ -357,6 +392,44 @@ mod tests {
         assert!(waits(|view| {
             view.members.insert(DirectoryId::from(2), member(2, true, Some(900)));
         }));
+    }
+
+    /// Voter 1 alone after a majority was lost; 2 and 3 in directories of the same numbers were
+    /// given up, and 3 is back in directory 30.
+    fn recovered() -> View {
+        let mut view = view();
+        for id in [2, 3] {
+            let node = MemberNode::given_up(NodeId(id));
+            let lost = Member { node, voter: false, ..member(id, false, None) };
+            view.members.insert(DirectoryId::from(id as u64), lost);
+        }
+        view.members.insert(DirectoryId::from(30), member(3, false, Some(999)));
+        view
+    }
+
+    #[test]
+    fn after_a_lost_majority_an_empty_disk_takes_its_seat_and_the_old_disk_is_refused() {
+        let joined = recovered();
+        assert_eq!(verdict(1000, &joined, &claim(30, 3)), Step::TakeSeat);
+        assert_eq!(verdict(1000, &joined, &claim(20, 2)), Step::AddLearner);
+        assert!(matches!(verdict(1000, &joined, &claim(3, 3)), Step::Refuse(_)), "the old disk");
+        let observer = JoinRequest { voter: false, ..claim(30, 3) };
+        assert_eq!(verdict(1000, &joined, &observer), Step::Nothing);
+        let mut lags = joined.clone();
+        lags.last_index = 5000;
+        assert!(matches!(verdict(1000, &lags, &claim(30, 3)), Step::Wait(_)));
+
+        let mut seated = joined;
+        seated.members.insert(DirectoryId::from(30), member(3, true, Some(999)));
+        assert_eq!(verdict(1000, &seated, &claim(30, 3)), Step::Nothing);
+        // Its next empty disk replaces the one that holds the seat, by the rule for that.
+        seated.members.insert(DirectoryId::from(30), member(3, true, Some(100)));
+        assert_eq!(verdict(111, &seated, &claim(31, 3)), Step::AddLearner);
+        seated.members.insert(DirectoryId::from(31), member(3, false, Some(1000)));
+        assert_eq!(verdict(1000, &seated, &claim(31, 3)), Step::Replace(DirectoryId::from(30)));
+        // A seat is not taken beside a voter that does not answer.
+        seated.members.insert(DirectoryId::from(20), member(2, false, Some(999)));
+        assert!(matches!(verdict(1000, &seated, &claim(20, 2)), Step::Wait(_)));
     }
 
     #[test]

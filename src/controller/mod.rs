@@ -11,6 +11,7 @@
 //! - [`membership`]: whom the leader takes in
 //! - [`peer`]: the RPC between nodes; `service`: what this node answers
 //! - [`quorum_info`]: the quorum as DescribeQuorum shows it
+//! - [`unsafe_recovery`]: what brings a lost majority back, at a price
 //! - [`raft`]: everything that knows openraft: store, state machine, network
 
 pub mod admission;
@@ -33,6 +34,7 @@ mod start;
 pub(crate) mod test_network;
 #[cfg(test)]
 mod test_support;
+pub mod unsafe_recovery;
 
 pub use handle::{Controller, RequestContext};
 pub use lifecycle::{BrokerLifecycle, BrokerState, LifecycleOptions};

@@ -48,7 +48,7 @@ pub fn describe(metrics: &Metrics, contacts: &Contacts, clock: &dyn Clock) -> Qu
     let membership = metrics.membership_config.membership();
     let voter_ids: Vec<DirectoryId> = membership.voter_ids().collect();
     let (mut voters, mut observers) = (Vec::new(), Vec::new());
-    for (directory_id, node) in membership.nodes() {
+    for (directory_id, node) in membership.nodes().filter(|(_, node)| !node.is_given_up()) {
         let member = member(*directory_id, node, metrics, contacts, clock);
         if voter_ids.contains(directory_id) {
             voters.push(member);

@@ -10,6 +10,7 @@ use crate::controller::handle::Controller;
 use crate::controller::peer::frame::{Greeting, Hello};
 use crate::controller::peer::message::{FormAnswer, FormQuery, PeerRequest, PeerResponse};
 use crate::controller::peer::{Kind, PeerService};
+use crate::controller::raft::types::MemberNode;
 use crate::metadata::BrokerRegistration;
 use crate::net::transport::{HostPort, Network};
 use crate::types::{DirectoryId, ErrorCode, NodeId};
@@ -47,6 +48,15 @@ impl PeerService for ControllerService {
                 reason: format!("this is metadata directory {directory_id}, not {expected}"),
             };
         }
+        if controller.has_given_up(hello.directory_id) {
+            return Greeting::Refused {
+                reason: format!(
+                    "metadata directory {} was given up by ottla metadata-quorum \
+                     --unsafe-recover: start node {} with an empty one",
+                    hello.directory_id, hello.node_id
+                ),
+            };
+        }
         if let (Some(ours), Some(theirs)) = (controller.directory.cluster_id(), &hello.cluster_id)
             && ours != *theirs
         {
@@ -73,6 +83,15 @@ impl PeerService for ControllerService {
 }
 
 impl Controller {
+    /// Whether that directory's vote was taken from it when a majority was lost. It may hold a
+    /// history of its own.
+    fn has_given_up(&self, directory_id: DirectoryId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let node = metrics.membership_config.membership().get_node(&directory_id);
+        node.is_some_and(MemberNode::is_given_up)
+    }
+
     /// Answers one request, whoever asks.
     pub(super) async fn answer(&self, request: PeerRequest) -> PeerResponse {
         let raft = &self.raft;

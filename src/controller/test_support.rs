@@ -94,7 +94,7 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The node of that number, as members know it.
-fn member(id: i32) -> MemberNode {
+pub fn member(id: i32) -> MemberNode {
     MemberNode { node_id: NodeId(id), host: id.to_string(), port: 9093 }
 }
 
@@ -155,7 +155,8 @@ impl Cluster {
         self.start_as(name, id).await;
     }
 
-    async fn start_as(&mut self, name: i32, id: i32) {
+    /// Starts the disk called `name` as node `id`.
+    pub async fn start_as(&mut self, name: i32, id: i32) {
         let node = &self.nodes[&name];
         let MemberNode { host, port, .. } = member(name);
         let network = NodeNetwork { switch: Arc::clone(&self.switch), host: host.clone() };

@@ -48,7 +48,8 @@ pub struct Node {
     pub id: i32,
     pub port: u16,
     pub directory: PathBuf,
-    config: PathBuf,
+    /// Its server.properties.
+    pub config: PathBuf,
     log: PathBuf,
     process: Option<Child>,
 }

@@ -5,6 +5,7 @@
 //! - `data_path`: what a program produces comes back byte for byte
 //! - `topics`: creating, describing and deleting topics
 //! - `failover`: kills under load; nothing acknowledged is lost, doubled or moved
+//! - `unsafe_recovery`: a lost majority; the survivor is made the only voter and others join it
 //! - `start_errors`: a start that cannot succeed says why in one line
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,3 +15,4 @@ mod harness;
 mod history;
 mod start_errors;
 mod topics;
+mod unsafe_recovery;

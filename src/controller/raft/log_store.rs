@@ -229,6 +229,16 @@ impl LogStore {
         Ok(())
     }
 
+    /// Votes, appends and takes for committed what no majority has agreed on. Only for a node that
+    /// does not run and becomes the only voter with this entry.
+    pub async fn force(&self, vote: Vote, entry: Entry) -> Result<(), LogStoreError> {
+        let committed = Some(entry.log_id);
+        // The vote first: its term is taken, whatever becomes of the entry.
+        self.change(move |state| state.vote = Some(vote)).await?;
+        self.append_synced(vec![entry]).await?;
+        self.change(move |state| state.committed = committed).await
+    }
+
     async fn cut(&self, end: u64) -> Result<(), LogStoreError> {
         self.change(move |state| state.synced_end = state.synced_end.min(end)).await?;
         let log = Arc::clone(&self.log);

@@ -8,6 +8,7 @@
 //! - [`state_machine`]: committed entries folded into the image; [`snapshot`]: its snapshots
 //! - [`stored`]: what is on disk, as versioned messages
 //! - [`network`]: the way to the other members; [`lease`]: whether a leader is cut off
+//! - [`unsafe_recovery`]: what makes a survivor of a lost majority the only voter
 
 pub mod entry;
 pub mod lease;
@@ -19,6 +20,7 @@ pub mod snapshot;
 pub mod state_machine;
 pub mod stored;
 pub mod types;
+pub mod unsafe_recovery;
 
 #[cfg(test)]
 mod store_tests;

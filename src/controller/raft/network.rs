@@ -94,6 +94,7 @@ impl RaftNetworkFactory<TypeConfig> for PeerNetwork {
         };
         MemberNetwork {
             target,
+            given_up: node.is_given_up(),
             raft: client(Kind::Raft),
             snapshot: client(Kind::Snapshot),
             contacts: Arc::clone(&self.contacts),
@@ -106,6 +107,7 @@ impl RaftNetworkFactory<TypeConfig> for PeerNetwork {
 #[derive(Debug)]
 pub struct MemberNetwork {
     target: DirectoryId,
+    given_up: bool,
     raft: PeerClient,
     snapshot: PeerClient,
     contacts: Arc<Contacts>,
@@ -119,6 +121,10 @@ impl MemberNetwork {
         request: &PeerRequest,
         option: &RPCOption,
     ) -> RpcResult<PeerResponse, E> {
+        if self.given_up {
+            let error = std::io::Error::other("its directory was given up");
+            return Err(RPCError::Unreachable(Unreachable::new(&error)));
+        }
         let result = client.call(request, option.hard_ttl()).await;
         // One line each way: a dead member is tried many times a second.
         match &result {

@@ -29,6 +29,21 @@ pub struct MemberNode {
     pub port: u16,
 }
 
+impl MemberNode {
+    /// What stands in the place of a voter whose directory was given up with
+    /// `--unsafe-recover`. It has no address: nobody speaks to that directory again. It stays
+    /// in the membership, so that every member knows whom to refuse, and that the node with this
+    /// id may vote again once it comes back with an empty disk.
+    pub fn given_up(node_id: NodeId) -> MemberNode {
+        MemberNode { node_id, host: String::new(), port: 0 }
+    }
+
+    /// Whether the directory that this stands for was given up.
+    pub fn is_given_up(&self) -> bool {
+        self.host.is_empty() && self.port == 0
+    }
+}
+
 /// One decided batch: the records of one or more commands, proposed as one entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryData {

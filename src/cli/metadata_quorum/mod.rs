@@ -1,4 +1,7 @@
 //! `metadata-quorum describe`: `kafka-metadata-quorum.sh` by its flags and its output.
+//! `metadata-quorum --unsafe-recover` is Ottla's own: see [`unsafe_recover`].
+
+mod unsafe_recover;
 
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
@@ -13,7 +16,7 @@ use crate::cli::quorum_table::{Member, Quorum};
 use crate::protocol::messages::describe_quorum::{DescribeQuorumResponse, ReplicaState};
 use crate::types::{DirectoryId, NodeId, Offset, TimestampMs};
 
-/// Describe the metadata quorum
+/// Describe the metadata quorum, or bring a lost majority back
 #[derive(Debug, Clone, Args)]
 pub struct MetadataQuorumArgs {
     #[command(flatten)]
@@ -23,8 +26,10 @@ pub struct MetadataQuorumArgs {
     bootstrap_controller: Option<String>,
     #[command(flatten)]
     config_file: CommandConfigArgs,
+    #[command(flatten)]
+    recovery: unsafe_recover::RecoveryArgs,
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -43,9 +48,11 @@ enum Action {
     },
 }
 
-/// Prints the quorum's state.
+/// Prints the quorum's state, or recovers it.
 pub(super) async fn run(args: MetadataQuorumArgs) -> anyhow::Result<ExitCode> {
-    let Action::Describe { status, replication, human_readable } = args.action;
+    let Some(action) = args.action else { return unsafe_recover::run(&args.recovery).await };
+    args.recovery.refuse_with_describe()?;
+    let Action::Describe { status, replication, human_readable } = action;
     match (status, replication) {
         (true, true) => bail!(
             "Only one of --status or --replication should be specified with describe sub-command"
