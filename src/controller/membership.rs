@@ -1,5 +1,5 @@
 //! Who belongs to the raft group: the leader takes nodes in, and a voter that comes back with an
-//! empty disk replaces its old self. The rules are [`judge`]; the rest carries them out, one
+//! empty disk replaces its old self, or takes the seat that a lost majority left empty. The rules are [`judge`]; the rest carries them out, one
 //! change at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,6 +186,8 @@ pub struct Membership {
 struct State {
     leader_since: Option<(u64, Monotonic)>,
     claims: BTreeMap<DirectoryId, Monotonic>,
+    /// By this process: after a change of leader the time between two replacements is counted
+    /// from the new leader's own last one.
     last_replacement: Option<Monotonic>,
 }
 
