@@ -1,6 +1,6 @@
 //! Who belongs to the raft group: the leader takes nodes in, and a voter that comes back with an
-//! empty disk replaces its old self, or takes the seat that a lost majority left empty. The rules are [`judge`]; the rest carries them out, one
-//! change at a time.
+//! empty disk replaces its old self, or takes the seat that a lost majority left empty. The rules
+//! are [`judge`]; the rest carries them out, one change at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
