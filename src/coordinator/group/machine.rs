@@ -8,7 +8,7 @@ use crate::coordinator::group::command::{Answer, Command, Effect};
 use crate::coordinator::group::consumer::ConsumerGroup;
 use crate::coordinator::group::draft::Draft;
 use crate::coordinator::group::ids::GroupId;
-use crate::coordinator::group::offsets::Offsets;
+use crate::coordinator::group::offsets::{Offsets, Sweep};
 use crate::coordinator::group::record::GroupRecord;
 use crate::coordinator::group::{GroupConfig, admin, classic, consumer, offsets};
 use crate::coordinator::shard::RequestId;
@@ -48,6 +48,8 @@ pub enum Note {
     Group(GroupId, Option<Arc<Group>>),
     /// When offsets are looked through for expired ones next.
     ExpiryDue(Monotonic),
+    /// How far looking through them has come.
+    Sweep(Sweep),
 }
 
 /// All groups of one partition.
@@ -58,6 +60,7 @@ pub struct GroupMachine {
     pub(super) groups: BTreeMap<GroupId, Arc<Group>>,
     pub(super) offsets: Offsets,
     pub(super) expiry_due: Option<Monotonic>,
+    pub(super) sweep: Sweep,
     /// Each group's deadline, in both directions.
     deadlines: BTreeSet<(Monotonic, GroupId)>,
     deadline_of: BTreeMap<GroupId, Monotonic>,
@@ -72,6 +75,7 @@ impl GroupMachine {
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
             expiry_due: None,
+            sweep: Sweep::default(),
             deadlines: BTreeSet::new(),
             deadline_of: BTreeMap::new(),
         }
@@ -171,6 +175,9 @@ impl Machine for GroupMachine {
     fn apply(&mut self, record: &GroupRecord) {
         match record {
             GroupRecord::Offset { group, partition, value } => {
+                if value.is_some() {
+                    offsets::ensure_group(&mut self.groups, group);
+                }
                 self.offsets.apply(group, partition, value.as_ref());
             }
             GroupRecord::Classic { group, value } => {
@@ -200,6 +207,7 @@ impl Machine for GroupMachine {
                 self.index(&id);
             }
             Note::ExpiryDue(at) => self.expiry_due = Some(at),
+            Note::Sweep(sweep) => self.sweep = sweep,
         }
     }
 }

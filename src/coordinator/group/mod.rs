@@ -2,7 +2,7 @@
 //! `__consumer_offsets`. Pure.
 //!
 //! - [`command`]: what is asked, what is answered; [`record`], [`stored`]: the durable facts, as Kafka
-//!   writes them
+//!   writes them; `encoding`: their bytes, and the machine's side of the shard that keeps them
 //! - `machine`: [`GroupMachine`]: what belongs to whom; `draft`: a decision in the making
 //! - `classic`: groups whose members assign partitions among themselves
 //! - `consumer`: groups whose partitions the broker assigns (KIP-848); `assignor`: how
@@ -18,6 +18,7 @@ pub mod command;
 mod config;
 mod consumer;
 mod draft;
+mod encoding;
 pub mod ids;
 mod machine;
 mod offsets;
@@ -27,3 +28,4 @@ pub mod stored;
 
 pub use config::{GroupConfig, MigrationPolicy};
 pub use machine::{GroupMachine, Note};
+pub use offsets::lag;

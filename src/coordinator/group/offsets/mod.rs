@@ -1,52 +1,54 @@
-//! Committed offsets: commit, fetch, delete, expiry.
+//! Committed offsets: where each group goes on reading.
+//!
+//! - `store`: [`Offsets`]: what is committed, in little memory
+//! - `commit`, `fetch`, `delete`: the three APIs
+//! - `expiry`: when an offset is too old (KIP-211), and the walk through all groups that finds out
+//! - `topics`: offsets of topics that were deleted
+//! - `lag`: what metrics and tools are told
 
-use crate::coordinator::group::command::{Asked, RequireStable};
+mod commit;
+mod delete;
+mod expiry;
+mod fetch;
+mod lag;
+mod store;
+mod topics;
+
+pub use lag::lag;
+
+pub(super) use commit::commit;
+pub(super) use delete::delete;
+pub(super) use expiry::{RetentionFrom, Sweep, expire, loaded};
+pub(super) use fetch::fetch;
+pub(super) use store::Offsets;
+pub(super) use topics::topics_deleted;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::coordinator::group::classic::ClassicGroup;
 use crate::coordinator::group::draft::Draft;
 use crate::coordinator::group::ids::GroupId;
-use crate::coordinator::group::stored::OffsetCommitValue;
-use crate::metadata::Image;
-use crate::protocol::messages::offset_commit::OffsetCommitRequest;
-use crate::protocol::messages::offset_delete::OffsetDeleteRequest;
-use crate::protocol::messages::offset_fetch::OffsetFetchRequestGroup;
-use crate::types::{TimestampMs, TopicPartition};
+use crate::coordinator::group::machine::Group;
+use crate::coordinator::group::record::GroupRecord;
+use crate::types::TopicPartition;
 
-/// All committed offsets of one partition of `__consumer_offsets`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Offsets {}
-
-impl Offsets {
-    /// Folds a record in.
-    pub fn apply(&mut self, _: &GroupId, _: &TopicPartition, _: Option<&OffsetCommitValue>) {}
+/// A group that has committed an offset exists. One that does not use membership has no record of
+/// its own, only its offsets.
+pub(super) fn ensure_group(groups: &mut BTreeMap<GroupId, Arc<Group>>, id: &GroupId) {
+    if !groups.contains_key(id) {
+        groups.insert(id.clone(), Arc::new(Group::Classic(ClassicGroup::simple())));
+    }
 }
 
-/// OffsetCommit.
-pub(super) fn commit(_: &mut Draft<'_>, _: Asked<OffsetCommitRequest>) {}
-
-/// OffsetFetch.
-pub(super) fn fetch(_: &mut Draft<'_>, _: Asked<OffsetFetchRequestGroup>, _: RequireStable) {}
-
-/// OffsetDelete.
-pub(super) fn delete(_: &mut Draft<'_>, _: Asked<OffsetDeleteRequest>) {}
-
-/// Looks for expired offsets.
-pub(super) fn expire(_: &mut Draft<'_>) {}
-
-/// The log has been read.
-pub(super) fn loaded(_: &mut Draft<'_>) {}
-
-/// The cluster's metadata will be `image`: forgets the offsets of topics that are not in it any more.
-pub(super) fn topics_deleted(_: &mut Draft<'_>, _: &Image) {}
-
 /// Tombstones for all offsets of a group that is being deleted.
-pub(super) fn tombstones(_: &mut Draft<'_>, _: &GroupId) {}
+pub(super) fn tombstones(draft: &mut Draft<'_>, group: &GroupId) {
+    let machine = draft.machine;
+    for (partition, _) in machine.offsets.of(group) {
+        draft.record(tombstone(group, partition));
+    }
+}
 
-/// From when on the retention of a group's offsets counts (KIP-211).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RetentionFrom {
-    /// From the commit of each.
-    Commit,
-    /// From this time, for all.
-    Time(TimestampMs),
-    /// They do not expire now.
-    Never,
+fn tombstone(group: &GroupId, partition: &TopicPartition) -> GroupRecord {
+    GroupRecord::Offset { group: group.clone(), partition: partition.clone(), value: None }
 }
