@@ -123,30 +123,11 @@ impl<M: ShardMachine> Coordinator<M> {
         }
     }
 
-    /// Has every shard on this broker decide what `make` gives: one answer of each.
-    ///
-    /// # Errors
-    /// COORDINATOR_LOAD_IN_PROGRESS if one is loading; the first other error but NOT_COORDINATOR:
-    /// what is coordinated elsewhere is asked there.
-    pub fn submit_to_all(
-        &self,
-        make: impl Fn(RequestId) -> M::Command,
-    ) -> impl Future<Output = Result<Vec<M::Answer>, ErrorCode>> + Send + 'static {
+    /// Has every shard on this broker decide what `make` gives; see [`all_answers`].
+    pub fn submit_to_all(&self, make: impl Fn(RequestId) -> M::Command) -> Vec<Submission<M>> {
         let image = self.replicas.image();
         let partitions = image.topic(&self.topic).map(|topic| topic.partitions.keys().copied());
-        let submitted = partitions.into_iter().flatten().map(|it| self.submit_to(it, &make));
-        let submitted: Vec<Submission<M>> = submitted.collect();
-        async move {
-            let mut answers = Vec::with_capacity(submitted.len());
-            for answer in futures::future::join_all(submitted).await {
-                match answer {
-                    Ok(answer) => answers.push(answer),
-                    Err(ErrorCode::NotCoordinator) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(answers)
-        }
+        partitions.into_iter().flatten().map(|it| self.submit_to(it, &make)).collect()
     }
 
     pub(super) fn shard(&self, partition: PartitionId) -> Result<Arc<Shard<M>>, ErrorCode> {
@@ -231,6 +212,25 @@ async fn run<M: ShardMachine>(
         tracing::error!(?shard, "a coordinator's shard has panicked; it serves no more");
         shard.fail();
     }
+}
+
+/// One answer of each shard on a broker.
+///
+/// # Errors
+/// COORDINATOR_LOAD_IN_PROGRESS if one is loading; the first other error but NOT_COORDINATOR: what
+/// is coordinated elsewhere is asked there.
+pub async fn all_answers<M: ShardMachine>(
+    submitted: Vec<Submission<M>>,
+) -> Result<Vec<M::Answer>, ErrorCode> {
+    let mut answers = Vec::with_capacity(submitted.len());
+    for answer in futures::future::join_all(submitted).await {
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(ErrorCode::NotCoordinator) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answers)
 }
 
 /// Kafka's `Utils.abs(key.hashCode()) % count`; none of no partitions.

@@ -4,7 +4,7 @@
 const ZOOKEEPER: &str = "there is no ZooKeeper: the controllers keep the metadata";
 const RUNTIME: &str = "Ottla sizes its threads, buffers and retries itself";
 const SECURITY: &str = "only PLAINTEXT listeners are supported so far";
-const GROUPS: &str = "consumer groups are not there yet";
+const GROUPS: &str = "it belongs to share groups, streams groups or threads that are not there";
 const TRANSACTIONS: &str =
     "it belongs to transactions and producer expiry, which are not there yet";
 const QUOTAS: &str = "quotas are not there yet";
@@ -85,24 +85,10 @@ const IGNORED: &[(&str, &[&str])] = &[
         GROUPS,
         &[
             "group.consumer.assignment.interval.ms",
-            "group.consumer.assignors",
-            "group.consumer.heartbeat.interval.ms",
-            "group.consumer.max.heartbeat.interval.ms",
-            "group.consumer.max.session.timeout.ms",
-            "group.consumer.max.size",
-            "group.consumer.migration.policy",
-            "group.consumer.min.heartbeat.interval.ms",
-            "group.consumer.min.session.timeout.ms",
-            "group.consumer.regex.refresh.interval.ms",
-            "group.consumer.session.timeout.ms",
             "group.coordinator.append.linger.ms",
             "group.coordinator.cached.buffer.max.bytes",
             "group.coordinator.rebalance.protocols",
             "group.coordinator.threads",
-            "group.initial.rebalance.delay.ms",
-            "group.max.session.timeout.ms",
-            "group.max.size",
-            "group.min.session.timeout.ms",
             "group.share.assignors",
             "group.share.delivery.count.limit",
             "group.share.enable",
@@ -131,16 +117,7 @@ const IGNORED: &[(&str, &[&str])] = &[
             "group.streams.min.session.timeout.ms",
             "group.streams.num.standby.replicas",
             "group.streams.session.timeout.ms",
-            "offset.metadata.max.bytes",
             "offsets.commit.required.acks",
-            "offsets.commit.timeout.ms",
-            "offsets.load.buffer.size",
-            "offsets.retention.check.interval.ms",
-            "offsets.retention.minutes",
-            "offsets.topic.compression.codec",
-            "offsets.topic.num.partitions",
-            "offsets.topic.replication.factor",
-            "offsets.topic.segment.bytes",
             "share.coordinator.append.linger.ms",
             "share.coordinator.cold.partition.snapshot.interval.ms",
             "share.coordinator.load.buffer.size",

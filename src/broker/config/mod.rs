@@ -4,11 +4,13 @@
 //! - [`ignored`]: Kafka's keys without effect here, and those that are refused, and why
 //! - [`values`]: what was set where, checked one by one
 //! - [`listeners`]: the listener keys together
+//! - [`groups`]: the keys of groups and committed offsets
 //!
 //! Unknown keys and bad values are errors of one line; keys of Kafka's without use here are told
 //! once. `--override` goes before the environment, and that before the file; an error says where the
 //! value came from, with the line where that is the file.
 
+pub mod groups;
 pub mod ignored;
 pub mod keys;
 pub mod listeners;
@@ -19,6 +21,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use groups::GroupsConfig;
 pub use listeners::{ListenerConfig, Listeners};
 pub use values::{ConfigError, Origin, Values, environment_name};
 
@@ -94,6 +97,8 @@ pub struct BrokerConfig {
     pub connections_max_idle: Option<Duration>,
     /// The `replica.*` keys.
     pub replica: ReplicaConfig,
+    /// The `group.*` and `offsets.*` keys.
+    pub groups: GroupsConfig,
     /// Everything that was set, for the defaults of topics and for DescribeConfigs.
     pub values: Values,
 }
@@ -223,6 +228,7 @@ impl BrokerConfig {
                 .ok()
                 .map(Duration::from_millis),
             replica: replica(&values)?,
+            groups: groups::read(&values)?,
             values,
         })
     }

@@ -173,7 +173,7 @@ fn open_families_have_no_effect_and_say_why() {
     for (name, part) in [
         ("zookeeper.connect", "no ZooKeeper"),
         ("ssl.cipher.suites", "only PLAINTEXT"),
-        ("group.max.size", "consumer groups"),
+        ("group.share.max.size", "share groups"),
     ] {
         assert!(ignored::why_ignored(name).unwrap().contains(part), "{name}");
     }

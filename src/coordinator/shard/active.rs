@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Perform, Receiver, RequestId, ShardMachine, batch, refusal};
+use super::{Perform, Receiver, RequestId, ShardMachine, ShardOptions, batch, refusal};
 use crate::replication::Partition;
 use crate::types::machine::Now;
 use crate::types::{ErrorCode, LeaderEpoch, Monotonic, Offset};
@@ -27,7 +26,7 @@ pub(super) struct Active<M: ShardMachine> {
     machine: M,
     partition: Arc<Partition>,
     leader_epoch: LeaderEpoch,
-    commit_timeout: Duration,
+    options: ShardOptions,
     perform: Perform<M>,
     /// One past the last record that is folded in.
     end: Offset,
@@ -46,14 +45,14 @@ impl<M: ShardMachine> Active<M> {
         end: Offset,
         partition: Arc<Partition>,
         leader_epoch: LeaderEpoch,
-        commit_timeout: Duration,
+        options: ShardOptions,
         perform: Perform<M>,
     ) -> Self {
         Self {
             machine,
             partition,
             leader_epoch,
-            commit_timeout,
+            options,
             perform,
             end,
             last_request: 0,
@@ -96,7 +95,7 @@ impl<M: ShardMachine> Active<M> {
             self.machine.note(note);
         }
         self.effects.extend(decision.effects.into_iter().map(|effect| (self.end, effect)));
-        let (end, deadline) = (self.end, now.monotonic.plus(self.commit_timeout));
+        let (end, deadline) = (self.end, now.monotonic.plus(self.options.commit_timeout));
         for (id, answer) in decision.replies {
             if self.waiting.contains_key(&id) {
                 self.held.push_back(Held { id, answer, end, deadline });
@@ -107,7 +106,8 @@ impl<M: ShardMachine> Active<M> {
 
     fn append(&mut self, now: Now, records: &[M::Record]) -> Result<(), ErrorCode> {
         let partition = self.partition.topic_partition();
-        let batch = batch::encode::<M>(records, now.wall).map_err(|error| {
+        let batch = batch::encode::<M>(records, now.wall, self.options.compression);
+        let batch = batch.map_err(|error| {
             tracing::error!(%partition, %error, "a coordinator's records fit into no batch");
             ErrorCode::UnknownServerError
         })?;

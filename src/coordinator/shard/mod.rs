@@ -37,6 +37,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::metadata::Image;
 use crate::protocol::DecodeError;
+use crate::record::Compression;
 use crate::replication::Partition;
 use crate::storage::Offload;
 use crate::types::machine::Machine;
@@ -83,17 +84,23 @@ pub trait ShardMachine:
 }
 
 /// What shards need to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardOptions {
     /// How long an answer may wait for the high watermark (`offsets.commit.timeout.ms`).
     pub commit_timeout: Duration,
     /// How much of the log is read at once while it is replayed (`offsets.load.buffer.size`).
     pub load_buffer_bytes: usize,
+    /// How records are packed (`offsets.topic.compression.codec`).
+    pub compression: Compression,
 }
 
 impl Default for ShardOptions {
     fn default() -> Self {
-        Self { commit_timeout: Duration::from_secs(5), load_buffer_bytes: 5 * 1024 * 1024 }
+        Self {
+            commit_timeout: Duration::from_secs(5),
+            load_buffer_bytes: 5 * 1024 * 1024,
+            compression: Compression::None,
+        }
     }
 }
 

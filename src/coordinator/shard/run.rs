@@ -74,7 +74,7 @@ impl<M: ShardMachine> Shard<M> {
             replay.end,
             Arc::clone(&self.partition),
             self.leader_epoch,
-            self.options.commit_timeout,
+            self.options.clone(),
             Arc::clone(&self.perform),
         );
         if self.until_taken(&mut active, M::loaded).await.is_err() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::world::{Command, Counter, TOPIC, World};
 use crate::coordinator::shard::ShardMachine;
+use crate::coordinator::shards::all_answers;
 use crate::log::AppendOrigin;
 use crate::record::{BatchBuilder, EndTransactionMarker};
 use crate::types::random::SeededRandom;
@@ -193,7 +194,7 @@ async fn replaying_the_records_alone_gives_the_same_state() {
 #[tokio::test(start_paused = true)]
 async fn every_shard_of_a_broker_is_asked_or_none() {
     let world = World::start(3, &[1]).await;
-    let all = || world.coordinator.submit_to_all(Command::Get);
+    let all = || all_answers(world.coordinator.submit_to_all(Command::Get));
     while all().await != Ok(vec![0, 0, 0]) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
