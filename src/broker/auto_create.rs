@@ -1,4 +1,5 @@
-//! Topics that come to be because somebody asked for them (`auto.create.topics.enable`).
+//! Topics that come to be because somebody asked for them: ordinary ones where
+//! `auto.create.topics.enable` allows it, `__consumer_offsets` with the first group.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,28 +7,30 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::broker::config::GroupsConfig;
 use crate::broker::controller_link::ControllerLink;
 use crate::controller::machine::{Command, NewTopic, Reply};
-use crate::metadata::Image;
+use crate::metadata::{Image, topic_name};
 use crate::net::server::RequestContext;
 use crate::types::{ErrorCode, TopicName};
 
-/// Creates topics with the defaults of partitions and replicas.
+/// Creates topics with the defaults of partitions and replicas; internal ones with their own.
 #[derive(Clone)]
 pub(crate) struct AutoCreate {
     link: Arc<ControllerLink>,
     enabled: bool,
+    groups: Arc<GroupsConfig>,
     /// What is being created, so that a crowd of clients asks the controller once.
     under_way: Arc<Mutex<BTreeSet<TopicName>>>,
 }
 
 impl AutoCreate {
-    /// Through `link`, if `enabled`.
-    pub fn new(link: Arc<ControllerLink>, enabled: bool) -> AutoCreate {
-        AutoCreate { link, enabled, under_way: Arc::default() }
+    /// Through `link`, if `enabled`; the topic of `groups` in any case.
+    pub fn new(link: Arc<ControllerLink>, enabled: bool, groups: GroupsConfig) -> AutoCreate {
+        AutoCreate { link, enabled, groups: Arc::new(groups), under_way: Arc::default() }
     }
 
-    /// Whether topics are created at all.
+    /// Whether topics are created for whoever asks for their metadata.
     pub fn is_enabled(&self) -> bool {
         self.enabled
     }
@@ -49,13 +52,7 @@ impl AutoCreate {
     }
 
     async fn ask(&self, topics: &[TopicName], context: &RequestContext, wait: Duration) {
-        let new = topics.iter().map(|topic| NewTopic {
-            name: topic.to_string(),
-            num_partitions: -1,
-            replication_factor: -1,
-            assignments: Vec::new(),
-            configs: Vec::new(),
-        });
+        let new = topics.iter().map(|topic| new_topic(topic, &self.groups));
         let command = Command::CreateTopics { topics: new.collect(), validate_only: false };
         match self.link.submit(command, context, wait).await {
             Ok(Reply::CreatedTopics(results)) => {
@@ -74,6 +71,26 @@ impl AutoCreate {
             Ok(other) => tracing::warn!(?other, ?topics, "could not be created"),
             Err(error) => tracing::warn!(%error, ?topics, "could not be created"),
         }
+    }
+}
+
+/// What is asked of the controller for `topic`: Kafka's choices for `__consumer_offsets`, where the
+/// newest record of a key is all that matters, else the cluster's defaults.
+fn new_topic(topic: &TopicName, groups: &GroupsConfig) -> NewTopic {
+    let is_offsets = topic.as_str() == topic_name::CONSUMER_OFFSETS;
+    let segment_bytes = groups.topic_segment_bytes.to_string();
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("compression.type", "producer"),
+        ("segment.bytes", &segment_bytes),
+    ];
+    let configs = configs.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
+    NewTopic {
+        name: topic.to_string(),
+        num_partitions: if is_offsets { groups.topic_partitions } else { -1 },
+        replication_factor: if is_offsets { groups.topic_replication_factor } else { -1 },
+        assignments: Vec::new(),
+        configs: if is_offsets { configs.to_vec() } else { Vec::new() },
     }
 }
 

@@ -36,9 +36,12 @@ pub fn may_collide(name: &str) -> bool {
     name.contains(['.', '_'])
 }
 
+/// Where groups and committed offsets are kept.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+
 /// Whether Kafka keeps the topic for itself: clients see it marked as internal.
 pub fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+    matches!(name, CONSUMER_OFFSETS | "__transaction_state" | "__share_group_state")
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! With acks=0 nothing is answered; an error closes the connection, which is the only way such a
 //! producer learns that its metadata is old.
 //!
+//! Only Kafka's own administrative client, which is known by its client id, may write to internal topics.
+//!
 //! Deviation: transactional batches are refused, as transactions are not served yet.
 
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
 use crate::broker::handlers::leaders::Leaders;
-use crate::metadata::MetadataSource;
+use crate::metadata::{MetadataSource, topic_name};
 use crate::protocol::Request;
 use crate::protocol::codec::Str;
 use crate::protocol::messages::produce::{
@@ -31,6 +33,17 @@ pub(crate) struct Produce {
     pub leaders: Leaders,
     /// Topic ids to names.
     pub metadata: Arc<dyn MetadataSource>,
+}
+
+/// The client id that may write to internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// What a request says for all its partitions.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    acks: i16,
+    version: i16,
+    is_admin: bool,
 }
 
 /// An append, and where its answer stands in the response.
@@ -57,7 +70,12 @@ impl Handler for Produce {
         let mut response = ProduceResponse::default();
         for topic in request.topic_data {
             let index = response.responses.len();
-            response.responses.push(self.append_topic(topic, index, acks, version, &mut waiting));
+            let asked = Asked {
+                acks,
+                version,
+                is_admin: context.client_id.as_deref() == Some(ADMIN_CLIENT),
+            };
+            response.responses.push(self.append_topic(topic, index, asked, &mut waiting));
         }
         if acks == 0 {
             return match first_error(&response) {
@@ -86,10 +104,10 @@ impl Produce {
         &self,
         topic: TopicProduceData,
         topic_index: usize,
-        acks: i16,
-        version: i16,
+        asked: Asked,
         waiting: &mut Vec<Waiting>,
     ) -> TopicProduceResponse {
+        let version = asked.version;
         let image = self.metadata.image();
         let (name, unknown) = if version >= 13 {
             match image.topic_by_id(topic.topic_id.into()) {
@@ -107,7 +125,7 @@ impl Produce {
         for data in topic.partition_data {
             let index = data.index;
             let outcome = match &name {
-                Some(name) => self.append(name, data, acks),
+                Some(name) => self.append(name, data, asked),
                 None => Err(unknown.into()),
             };
             let answer = match outcome {
@@ -128,14 +146,17 @@ impl Produce {
         &self,
         topic: &TopicName,
         data: PartitionProduceData,
-        acks: i16,
+        asked: Asked,
     ) -> Result<(Arc<Partition>, Produced), ProduceError> {
-        if !matches!(acks, -1..=1) {
+        if !matches!(asked.acks, -1..=1) {
             return Err(ErrorCode::InvalidRequiredAcks.into());
+        }
+        if topic_name::is_internal(topic) && !asked.is_admin {
+            return Err(ErrorCode::InvalidTopicException.into());
         }
         let place = TopicPartition::new(topic.clone(), data.index);
         let partition = self.replicas.partition(&place)?;
-        let produced = partition.produce(data.records.unwrap_or_default(), acks)?;
+        let produced = partition.produce(data.records.unwrap_or_default(), asked.acks)?;
         Ok((partition, produced))
     }
 
