@@ -26,7 +26,7 @@ mod service;
 mod start_error;
 mod surroundings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod unsafe_recovery;
 
 pub use config::BrokerConfig;

@@ -30,6 +30,9 @@ use crate::controller::liveness::LivenessOptions;
 use crate::controller::machine::{self, RegisterBroker};
 use crate::controller::membership::MembershipOptions;
 use crate::controller::{Controller, ControllerOptions, Environment, MemberNode, RaftTimings};
+use crate::coordinator::group::command::Effect;
+use crate::coordinator::groups::Groups;
+use crate::coordinator::shard::ShardSeams;
 use crate::metadata::{Endpoint, SecurityProtocol, features};
 use crate::net::server::Server as NetServer;
 use crate::net::{HostPort, Listener};
@@ -57,6 +60,7 @@ pub struct Server {
 struct Broker {
     lifecycle: Arc<BrokerLifecycle>,
     replicas: Arc<Replicas>,
+    groups: Arc<Groups>,
     caught_up: watch::Receiver<bool>,
 }
 
@@ -120,7 +124,7 @@ impl Server {
         let broker_service = self.config.is_broker.then(|| {
             let broker = self.start_broker(&bound, seams);
             let gate = Gate::closed();
-            let service = parts.broker_service(&broker.replicas);
+            let service = parts.broker_service(&broker.replicas, &broker.groups);
             // A pure broker's peers reach it by the listener that brokers use.
             let peers = (!self.config.is_controller).then(|| Arc::clone(&self.controller));
             let entry = Entry {
@@ -209,7 +213,8 @@ impl Server {
         let metadata = self.controller.metadata();
         let watching = watch_catching_up(config.node_id, lifecycle.state(), metadata, caught_up);
         self.tasks.spawn(watching);
-        Broker { lifecycle, replicas, caught_up: caught_up_receiver }
+        let groups = start_groups(config, &replicas, seams);
+        Broker { lifecycle, replicas, groups, caught_up: caught_up_receiver }
     }
 
     /// Whatever ends a part of this node for good ends the node.
@@ -277,6 +282,10 @@ impl Server {
             tracing::warn!("stopping all the same; what this broker led fails over to others");
         }
         self.tasks.shutdown().await;
+        if let Some(broker) = &self.broker {
+            // Members that wait for others would keep their connections open.
+            broker.groups.stop().await;
+        }
         self.net.shutdown(DRAIN).await;
         if let Some(broker) = &self.broker {
             broker.replicas.stop().await;
@@ -289,6 +298,22 @@ impl Server {
         }
         tracing::info!("stopped");
     }
+}
+
+fn start_groups(config: &BrokerConfig, replicas: &Arc<Replicas>, seams: &Seams) -> Arc<Groups> {
+    let shards =
+        ShardSeams { clock: Arc::clone(&seams.clock), offload: Arc::clone(&seams.offload) };
+    let perform = |Effect::Rebalanced(rebalance)| tracing::debug!(?rebalance, "a group rebalanced");
+    let groups = Groups::new(
+        Arc::clone(replicas),
+        shards,
+        config.groups.shard.clone(),
+        config.groups.group.clone(),
+        Arc::clone(&seams.random),
+        perform,
+    );
+    groups.start();
+    groups
 }
 
 async fn bind(config: &BrokerConfig, seams: &Seams) -> Result<Vec<Bound>, StartError> {

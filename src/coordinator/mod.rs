@@ -3,10 +3,11 @@
 //!
 //! - [`shard`]: one partition of such a topic, around a pure machine
 //! - [`shards`]: all partitions of one topic that this broker leads
-//! - [`group`]: groups and committed offsets (pure)
+//! - [`group`]: groups and committed offsets (pure); [`groups`]: what handlers call
 //! - [`history`]: the rebalances of groups, as they are stored (pure)
 
 pub mod group;
+pub mod groups;
 pub mod history;
 pub mod shard;
 pub mod shards;

@@ -1,26 +1,41 @@
 //! What is answered: one file per API, and one table of them all.
 //!
 //! - [`dispatch`]: the trait of a handler, a row of the table, decoding and encoding
+//! - `asking`: who asks a group's coordinator
 //! - [`leaders`], [`operations`]: what several answers tell alike
 
 pub(crate) mod api_versions;
+mod asking;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
 mod describe_cluster;
 pub(crate) mod describe_configs;
+mod describe_groups;
 mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod dispatch;
 mod elect_leaders;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
 pub(crate) mod leaders;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 pub(crate) mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod produce;
+mod sync_group;
 
 use std::sync::Arc;
 
@@ -32,29 +47,43 @@ use crate::broker::controller_link::ControllerLink;
 use crate::broker::producer_ids::ProducerIds;
 use crate::broker::service::KafkaService;
 use crate::controller::Controller;
+use crate::coordinator::groups::Groups;
 use crate::metadata::MetadataSource;
 use crate::protocol::ApiKey;
 use crate::replication::Replicas;
 use crate::types::{Clock, Random};
 
 use api_versions::ApiVersions;
+use consumer_group_describe::ConsumerGroupDescribe;
+use consumer_group_heartbeat::ConsumerGroupHeartbeat;
 use create_partitions::CreatePartitions;
 use create_topics::CreateTopics;
+use delete_groups::DeleteGroups;
 use delete_topics::DeleteTopics;
 use describe_cluster::{DescribeCluster, EndpointType};
 use describe_configs::{ConfigView, DescribeConfigs};
+use describe_groups::DescribeGroups;
 use describe_quorum::DescribeQuorum;
 use describe_topic_partitions::DescribeTopicPartitions;
 use dispatch::Entry;
 use elect_leaders::ElectLeaders;
 use fetch::Fetch;
 use fetch::session::Sessions;
+use find_coordinator::FindCoordinator;
+use heartbeat::Heartbeat;
 use init_producer_id::InitProducerId;
+use join_group::JoinGroup;
 use leaders::Leaders;
+use leave_group::LeaveGroup;
+use list_groups::ListGroups;
 use list_offsets::ListOffsets;
 use metadata::Metadata;
+use offset_commit::OffsetCommit;
+use offset_delete::OffsetDelete;
+use offset_fetch::OffsetFetch;
 use offset_for_leader_epoch::OffsetForLeaderEpoch;
 use produce::Produce;
+use sync_group::SyncGroup;
 
 /// What handlers are made from.
 pub(crate) struct Parts {
@@ -101,7 +130,12 @@ impl Parts {
     }
 
     /// The service of a broker's listeners.
-    pub fn broker_service(&self, replicas: &Arc<Replicas>) -> KafkaService {
+    pub fn broker_service(&self, replicas: &Arc<Replicas>, groups: &Arc<Groups>) -> KafkaService {
+        let auto_create = AutoCreate::new(
+            Arc::clone(&self.link),
+            self.config.auto_create_topics,
+            self.config.groups.clone(),
+        );
         let leaders = Leaders { metadata: Arc::clone(&self.metadata) };
         let metadata = || Arc::clone(&self.metadata);
         let replicas = || Arc::clone(replicas);
@@ -131,17 +165,40 @@ impl Parts {
                 metadata: metadata(),
                 replicas: replicas(),
                 controller: Arc::clone(&self.controller),
-                auto_create: AutoCreate::new(
-                    Arc::clone(&self.link),
-                    self.config.auto_create_topics,
-                ),
+                auto_create: auto_create.clone(),
             }),
             Entry::new(InitProducerId {
                 producer_ids: Arc::new(ProducerIds::new(Arc::clone(&self.link))),
             }),
             Entry::new(DescribeTopicPartitions { metadata: metadata() }),
+            Entry::new(FindCoordinator {
+                metadata: metadata(),
+                replicas: replicas(),
+                groups: Arc::clone(groups),
+                auto_create,
+            }),
         ]);
+        entries.extend(self.group_entries(groups));
         self.service(entries)
+    }
+
+    fn group_entries(&self, groups: &Arc<Groups>) -> Vec<Entry> {
+        let metadata = || Arc::clone(&self.metadata);
+        let groups = || Arc::clone(groups);
+        vec![
+            Entry::new(JoinGroup { groups: groups() }),
+            Entry::new(SyncGroup { groups: groups() }),
+            Entry::new(Heartbeat { groups: groups() }),
+            Entry::new(LeaveGroup { groups: groups() }),
+            Entry::new(OffsetCommit { groups: groups(), metadata: metadata() }),
+            Entry::new(OffsetFetch { groups: groups(), metadata: metadata() }),
+            Entry::new(OffsetDelete { groups: groups(), metadata: metadata() }),
+            Entry::new(ListGroups { groups: groups() }),
+            Entry::new(DescribeGroups { groups: groups() }),
+            Entry::new(DeleteGroups { groups: groups() }),
+            Entry::new(ConsumerGroupHeartbeat { groups: groups() }),
+            Entry::new(ConsumerGroupDescribe { groups: groups() }),
+        ]
     }
 
     fn service(&self, mut entries: Vec<Entry>) -> KafkaService {

@@ -19,6 +19,10 @@ const IDEMPOTENT_WRITE: i32 = 1 << 12;
 pub(crate) const TOPIC_OPERATIONS: i32 =
     READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
 
+/// All that can be done to a group.
+pub(crate) const GROUP_OPERATIONS: i32 =
+    READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+
 /// All that can be done to the cluster.
 pub(crate) const CLUSTER_OPERATIONS: i32 = CREATE
     | ALTER
