@@ -85,7 +85,7 @@ fn group(values: &Values) -> Result<GroupConfig, ConfigError> {
 fn check_order(values: &Values, names: &[&str]) -> Result<(), ConfigError> {
     for pair in names.windows(2) {
         if values.number(pair[0])? > values.number(pair[1])? {
-            return Err(ConfigError(format!("{} must not exceed {}", pair[0], pair[1])));
+            return Err(ConfigError::new(format!("{} must not exceed {}", pair[0], pair[1])));
         }
     }
     Ok(())
@@ -97,7 +97,9 @@ fn migration_policy(values: &Values) -> Result<MigrationPolicy, ConfigError> {
         "upgrade" => Ok(MigrationPolicy::Upgrade),
         "downgrade" => Ok(MigrationPolicy::Downgrade),
         "bidirectional" => Ok(MigrationPolicy::Bidirectional),
-        other => Err(ConfigError(format!("group.consumer.migration.policy={other}: not known"))),
+        other => {
+            Err(ConfigError::new(format!("group.consumer.migration.policy={other}: not known")))
+        }
     }
 }
 
@@ -108,7 +110,9 @@ fn compression(values: &Values) -> Result<Compression, ConfigError> {
         2 => Ok(Compression::Snappy),
         3 => Ok(Compression::Lz4),
         4 => Ok(Compression::Zstd),
-        other => Err(ConfigError(format!("offsets.topic.compression.codec={other}: not known"))),
+        other => {
+            Err(ConfigError::new(format!("offsets.topic.compression.codec={other}: not known")))
+        }
     }
 }
 
@@ -122,7 +126,7 @@ mod tests {
     fn with(set: &[(&str, &str)]) -> Result<GroupsConfig, ConfigError> {
         let mut values = Values::default();
         for (name, value) in set {
-            values.set(name, value, Origin::File).unwrap();
+            values.set(name, value, Origin::Override).unwrap();
         }
         read(&values)
     }
@@ -154,8 +158,8 @@ mod tests {
             ("group.max.session.timeout.ms", "5999"),
             ("group.consumer.assignors", ""),
         ] {
-            let error = with(&[(name, value)]).unwrap_err();
-            assert!(error.0.contains(name), "{error}");
+            let error = with(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
         }
     }
 }
