@@ -57,6 +57,8 @@ pub enum Note {
 pub struct GroupMachine {
     pub(super) config: Arc<GroupConfig>,
     pub(super) image: Arc<Image>,
+    /// The version of the image in which topics last came or went.
+    pub(super) names_version: u64,
     pub(super) groups: BTreeMap<GroupId, Arc<Group>>,
     pub(super) offsets: Offsets,
     pub(super) expiry_due: Option<Monotonic>,
@@ -72,6 +74,7 @@ impl GroupMachine {
         Self {
             config,
             image: Arc::default(),
+            names_version: 0,
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
             expiry_due: None,
@@ -198,7 +201,12 @@ impl Machine for GroupMachine {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::Image(image) => self.image = image,
+            Note::Image(image) => {
+                if consumer::names_differ(&self.image, &image) {
+                    self.names_version = image.version();
+                }
+                self.image = image;
+            }
             Note::Group(id, group) => {
                 match group {
                     Some(group) => self.groups.insert(id.clone(), group),

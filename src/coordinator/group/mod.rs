@@ -13,6 +13,7 @@
 #![allow(dead_code)] // until the parts of the group have come together
 
 mod admin;
+mod assignor;
 mod classic;
 pub mod command;
 mod config;
