@@ -73,6 +73,7 @@ pub(super) fn fence(edit: &mut Edit<'_>, ids: &[MemberId], cause: RebalanceCause
     edit.set_epoch(edit.group.epoch + 1, hash);
     if edit.group.is_empty() {
         // Nobody is left to ask for a new target: the rebalance ends here.
+        edit.group.soft.next_deadline = None;
         if let Some(pending) = edit.group.soft.pending.take() {
             target::report(edit, &pending, &before);
         }
