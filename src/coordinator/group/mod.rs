@@ -26,6 +26,8 @@ mod offsets;
 pub mod rebalance;
 pub mod record;
 pub mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use config::{GroupConfig, MigrationPolicy};
 pub use machine::{GroupMachine, Note};

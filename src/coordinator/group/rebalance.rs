@@ -23,6 +23,9 @@ pub enum RebalanceCause {
     PartitionsChanged,
     /// The leader joined again to assign anew.
     LeaderRejoined,
+    /// A member joined again with the same subscription: with a cooperative assignor, to have what
+    /// it gave up assigned to others.
+    MemberRejoined,
     /// The group's coordinator moved to another broker.
     CoordinatorMoved,
     /// The group changed over between the classic and the consumer protocol.
