@@ -21,6 +21,7 @@ const GROUPS_PER_TICK: usize = 64;
 
 /// A group, under the protocol that it speaks.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // it is always behind an `Arc` of its own
 pub(super) enum Group {
     /// The members assign.
     Classic(ClassicGroup),
