@@ -1,5 +1,7 @@
 //! OffsetCommit.
 
+use uuid::Uuid;
+
 use crate::coordinator::group::classic;
 use crate::coordinator::group::command::{Answer, Asked};
 use crate::coordinator::group::draft::Draft;
@@ -80,17 +82,27 @@ fn accept(draft: &mut Draft<'_>, body: &OffsetCommitRequest) -> OffsetCommitResp
                 topic: name,
                 partition: PartitionId(partition.partition_index),
             },
-            value: Some(OffsetCommitValue {
+            value: Some(storable(OffsetCommitValue {
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
                 metadata,
                 commit_timestamp: now.0,
                 expire_timestamp: expires.0,
                 topic_id: topic.topic_id,
-            }),
+            })),
         });
         ErrorCode::None
     })
+}
+
+/// An offset that says itself when it expires is stored in the version that has a field for that but
+/// none for leader epoch and topic id. They are not kept in memory either, so that the next
+/// coordinator knows the same.
+fn storable(value: OffsetCommitValue) -> OffsetCommitValue {
+    match TimestampMs(value.expire_timestamp) {
+        TimestampMs::NONE => value,
+        _ => OffsetCommitValue { leader_epoch: -1, topic_id: Uuid::nil(), ..value },
+    }
 }
 
 /// The answer that has for every partition what `outcome` says of it.

@@ -12,6 +12,8 @@ mod expiry;
 mod fetch;
 mod lag;
 mod store;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 pub use lag::lag;
