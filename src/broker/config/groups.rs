@@ -62,7 +62,8 @@ fn group(values: &Values) -> Result<GroupConfig, ConfigError> {
     let minutes: u64 = small(values, "offsets.retention.minutes")?;
     let assignors = values.list("group.consumer.assignors");
     if assignors.is_empty() {
-        return Err(ConfigError::new("group.consumer.assignors is empty; name at least one"));
+        let message = "group.consumer.assignors is empty; name at least one";
+        return Err(values.wrong(&["group.consumer.assignors"], message));
     }
     Ok(GroupConfig {
         initial_rebalance_delay: millis(values, "group.initial.rebalance.delay.ms")?,
@@ -85,7 +86,7 @@ fn group(values: &Values) -> Result<GroupConfig, ConfigError> {
 fn check_order(values: &Values, names: &[&str]) -> Result<(), ConfigError> {
     for pair in names.windows(2) {
         if values.number(pair[0])? > values.number(pair[1])? {
-            return Err(ConfigError::new(format!("{} must not exceed {}", pair[0], pair[1])));
+            return Err(values.wrong(pair, format!("{} must not exceed {}", pair[0], pair[1])));
         }
     }
     Ok(())
