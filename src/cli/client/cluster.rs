@@ -120,10 +120,19 @@ impl Cluster {
 
     /// A new connection.
     pub async fn dial(&self, address: &HostPort) -> Result<Arc<Connection>, ClientFailure> {
+        self.dial_for(address, self.options.request_timeout).await
+    }
+
+    /// A new connection on which an answer may take so long.
+    pub async fn dial_for(
+        &self,
+        address: &HostPort,
+        request_timeout: Duration,
+    ) -> Result<Arc<Connection>, ClientFailure> {
         let options = ClientOptions {
             client_id: self.options.client_id.clone(),
             connect_timeout: self.options.connect_timeout,
-            request_timeout: self.options.request_timeout,
+            request_timeout,
             max_response_bytes: MAX_RESPONSE_BYTES,
             ..ClientOptions::default()
         };

@@ -39,6 +39,9 @@ pub enum ClientFailure {
     /// The records cannot be put into a batch, or a batch cannot be read.
     #[error("{0}")]
     Batch(String),
+    /// What a coordinator tells of a group is not what the tool can work with.
+    #[error("{0}")]
+    Group(String),
     /// All retries together took too long.
     #[error("timed out after {} ms waiting for {what}{}", after.as_millis(), reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
     TimedOut {
@@ -98,6 +101,7 @@ impl ClientFailure {
             | ClientFailure::Unsupported(_)
             | ClientFailure::NoSuchTopic(_)
             | ClientFailure::Batch(_)
+            | ClientFailure::Group(_)
             | ClientFailure::TimedOut { .. } => false,
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! - [`Cluster`]: connections to brokers, metadata and its refresh, retries
 //! - [`admin`]: what is asked of topics and of the quorum
+//! - [`groups`]: what is asked of the coordinators of groups
+//! - [`log_offsets`]: the starts, ends and times of logs
 //! - [`producer`]: batches, partitions, acknowledgements, idempotence
 //! - [`consumer`]: fetching from assigned partitions; [`consumed`] is what it hands out
 //! - [`options`]: settings by Kafka's names
@@ -15,6 +17,8 @@ pub mod consumed;
 pub mod consumer;
 pub mod description;
 mod error;
+pub mod groups;
+pub mod log_offsets;
 mod metadata;
 pub mod options;
 pub mod partitioner;

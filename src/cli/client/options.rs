@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::cli::client::consumer::group::GROUP_SETTINGS;
 use crate::cli::properties::Properties;
 use crate::net::transport::HostPort;
 use crate::record::Compression;
@@ -303,7 +304,7 @@ const KNOWN: &[&str] = &[
 pub fn unknown_keys(properties: &Properties) -> Vec<String> {
     properties
         .keys()
-        .filter(|key| !KNOWN.contains(key))
+        .filter(|key| !KNOWN.contains(key) && !GROUP_SETTINGS.contains(key))
         .map(|key| format!("The configuration '{key}' was supplied but isn't a known config."))
         .collect()
 }

@@ -2,10 +2,12 @@
 //!
 //! - [`Consumer`]: assignment, starting positions, handing out
 //! - [`fetcher`]: the task: one fetch at a time to each leader, positions, leader changes
+//! - [`group`]: the consumer that is a member of a group
 //! - [`decode`]: batches become records; aborted transactions are left out
 
 mod decode;
 mod fetcher;
+pub mod group;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -87,6 +89,19 @@ impl Consumer {
     /// Records that are there, without waiting.
     pub fn take_ready(&mut self) -> impl Iterator<Item = ConsumedRecord> + '_ {
         self.ready.drain(..)
+    }
+
+    /// A record that is there, without waiting.
+    pub fn take_one(&mut self) -> Option<ConsumedRecord> {
+        self.ready.pop_front()
+    }
+
+    /// Waits until a record is there. May be dropped and called again.
+    pub async fn fill_until_ready(&mut self) -> Result<(), ClientFailure> {
+        while self.ready.is_empty() {
+            self.fill().await?;
+        }
+        Ok(())
     }
 
     /// Waits for the next answer and makes records of it. May be dropped and called again.
