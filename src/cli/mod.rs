@@ -2,7 +2,7 @@
 //!
 //! - [`client`]: the Kafka client that the tools share
 //! - one module per command: [`broker`], [`dev`], [`topics`], [`console_producer`],
-//!   [`console_consumer`], [`producer_perf`], [`consumer_perf`], [`metadata_quorum`],
+//!   [`console_consumer`], [`consumer_groups`], [`producer_perf`], [`consumer_perf`], [`metadata_quorum`],
 //!   [`broker_api_versions`], [`dump_log`], [`health`]
 //! - [`connection`], [`properties`]: flags and files that tools have in common
 //! - [`perf`], [`quorum_table`]: what is printed, without doing it
@@ -17,6 +17,7 @@ pub mod client;
 mod connection;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
 mod consumer_perf;
 mod dev;
 mod dump_log;
@@ -61,6 +62,8 @@ enum Command {
     ConsoleProducer(console_producer::ConsoleProducerArgs),
     #[command(alias = "kafka-console-consumer")]
     ConsoleConsumer(console_consumer::ConsoleConsumerArgs),
+    #[command(alias = "kafka-consumer-groups")]
+    ConsumerGroups(consumer_groups::ConsumerGroupsArgs),
     #[command(alias = "kafka-producer-perf-test")]
     ProducerPerfTest(producer_perf::ProducerPerfArgs),
     #[command(alias = "kafka-consumer-perf-test")]
@@ -100,6 +103,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Topics(args) => topics::run(args).await,
         Command::ConsoleProducer(args) => console_producer::run(args).await,
         Command::ConsoleConsumer(args) => console_consumer::run(args).await,
+        Command::ConsumerGroups(args) => consumer_groups::run(args).await,
         Command::ProducerPerfTest(args) => producer_perf::run(args).await,
         Command::ConsumerPerfTest(args) => consumer_perf::run(args).await,
         Command::MetadataQuorum(args) => metadata_quorum::run(args).await,
@@ -194,6 +198,7 @@ mod tests {
              --timeout 10 --max-block-ms 5000 --batch-size 1000 --producer.config p.properties",
             "console-consumer --topic quickstart-events --from-beginning --bootstrap-server a:1",
             "console-consumer --topic t --partition 0 --offset earliest --max-messages 1",
+            "console-consumer --topic t --group g --from-beginning --bootstrap-server a:1",
             "console-consumer --include t.* --timeout-ms 100 --isolation-level read_committed \
              --property print.key=true --formatter-property print.offset=true \
              --consumer-property fetch.min.bytes=1 --consumer.config c.properties",
@@ -207,6 +212,12 @@ mod tests {
             "metadata-quorum --bootstrap-controller a:1 describe --replication --human-readable",
             "metadata-quorum --unsafe-recover --config server.properties --override node.id=1 --yes",
             "broker-api-versions --bootstrap-server localhost:9092",
+            "consumer-groups --bootstrap-server localhost:9092 --list --state --type",
+            "consumer-groups --bootstrap-server localhost:9092 --describe --group my-group",
+            "consumer-groups --describe --all-groups --members --verbose --timeout 100",
+            "consumer-groups --reset-offsets --group g --topic t:0,1 --shift-by -5 --execute \
+             --command-config c.properties",
+            "kafka-consumer-groups --delete-offsets --group g --topic t",
             "dump-log --files 00000000000000000000.log,b.log --print-data-log --deep-iteration \
              --cluster-metadata-decoder",
             "broker --config server.properties --override node.id=1 --override log.dirs=/d",
@@ -223,7 +234,7 @@ mod tests {
     fn what_is_not_there_yet_is_not_in_the_help() {
         for mut command in Cli::command().get_subcommands().cloned() {
             let help = command.render_long_help().to_string();
-            for absent in ["--group", "--zookeeper", "--transactional-id"] {
+            for absent in ["--zookeeper", "--transactional-id"] {
                 assert!(!help.contains(absent), "{} {absent}", command.get_name());
             }
         }

@@ -1,10 +1,15 @@
 //! `console-consumer`: `kafka-console-consumer.sh` by its flags and its output.
 //!
-//! It reads partitions, not as a member of a group: groups come with the group coordinator.
+//! With a group it is a member of it, and shares the topics with the other members; without one it
+//! reads all partitions. (Kafka's tool then makes a group of its own up, which nobody sees.)
 //!
 //! - [`formatter`]: how a record is printed
+//! - [`group`]: which group the flags and properties name
+//! - [`source`]: where records come from: assigned partitions, or a group
 
 mod formatter;
+mod group;
+mod source;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -14,7 +19,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::client::consumer::group::{GroupConsumer, Subscription};
 use crate::cli::client::consumer::{Consumer, Start};
 use crate::cli::client::options::ConsumerOptions;
 use crate::cli::client::{Cluster, ClusterOptions};
@@ -23,6 +30,7 @@ use crate::cli::properties::Properties;
 use crate::cli::topics::{TopicFilter, is_internal};
 use crate::types::{Offset, PartitionId, TopicName, TopicPartition};
 use formatter::Formatter;
+use source::Source;
 
 /// Print the records of a topic
 #[derive(Debug, Clone, Args)]
@@ -41,7 +49,8 @@ pub struct ConsoleConsumerArgs {
     /// Where to begin in --partition: a number, 'earliest' or 'latest'
     #[arg(long, requires = "partition", allow_hyphen_values = true, value_parser = parse_offset)]
     offset: Option<Start>,
-    /// Begin with the first record there is, not with the next one that comes
+    /// Begin with the first record there is, not with the next one that comes; a group goes on from
+    /// where it has come to
     #[arg(long, conflicts_with = "offset")]
     from_beginning: bool,
     /// Stop after so many records
@@ -70,8 +79,8 @@ pub struct ConsoleConsumerArgs {
     /// Go on when a record cannot be printed
     #[arg(long)]
     skip_message_on_error: bool,
-    /// Known from Kafka; there are no groups yet
-    #[arg(long, value_name = "GROUP", hide = true)]
+    /// Read as a member of this consumer group, and share the partitions with its other members
+    #[arg(long, value_name = "GROUP", conflicts_with = "partition")]
     group: Option<String>,
 }
 
@@ -92,11 +101,6 @@ fn parse_offset(text: &str) -> Result<Start, String> {
 /// Prints records until a limit, a timeout, a signal or the end of whoever reads.
 pub(super) async fn run(args: ConsoleConsumerArgs) -> anyhow::Result<ExitCode> {
     args.connection.refuse_zookeeper()?;
-    if args.group.is_some() {
-        bail!(
-            "--group cannot be served yet: there are no consumer groups; leave it away to read all partitions"
-        );
-    }
     let formatting = Properties::from_file_and_pairs(
         args.formatter_config.as_deref(),
         &args.formatter_property,
@@ -110,13 +114,23 @@ pub(super) async fn run(args: ConsoleConsumerArgs) -> anyhow::Result<ExitCode> {
     let servers = args.connection.servers(&properties)?;
     let options = ClusterOptions::from_properties(&servers, "ottla-console-consumer", &properties)?;
     let consumer_options = ConsumerOptions::from_properties(&properties)?;
+    let group = args.group_options(&properties)?;
     let may_create = properties.is_true("allow.auto.create.topics", true);
 
     let cluster = Cluster::connect(options).await?;
-    let assignment = args.assignment(&cluster, may_create).await?;
-    let consumer = Consumer::start(cluster, consumer_options, assignment).await?;
+    let mut source = match group {
+        Some(group) => {
+            let subscription = args.subscription(&cluster, may_create).await?;
+            Source::member(GroupConsumer::new(cluster, consumer_options, group, subscription))
+        }
+        None => {
+            let assignment = args.assignment(&cluster, may_create).await?;
+            Source::assigned(Consumer::start(cluster, consumer_options, assignment).await?)
+        }
+    };
     let mut count = 0;
-    let outcome = args.print(consumer, &formatter, &mut count).await;
+    let outcome = args.print(&mut source, &formatter, &mut count).await;
+    source.close().await;
     eprintln!("Processed a total of {count} messages");
     outcome.map(|()| ExitCode::SUCCESS)
 }
@@ -127,9 +141,6 @@ impl ConsoleConsumerArgs {
             self.command_config.as_deref(),
             &self.command_property,
         )?;
-        if properties.get("group.id").is_some() {
-            bail!("group.id: consumer groups are not available yet; leave it out");
-        }
         properties.set_default("isolation.level", &self.isolation_level);
         if self.isolation_level != "read_uncommitted" {
             properties.set("isolation.level", &self.isolation_level);
@@ -141,6 +152,28 @@ impl ConsoleConsumerArgs {
         }
         properties.set_default("auto.offset.reset", reset);
         Ok(properties)
+    }
+
+    /// The topics that a member of a group wants. A topic that is named must be there, or come.
+    async fn subscription(
+        &self,
+        cluster: &Arc<Cluster>,
+        may_create: bool,
+    ) -> anyhow::Result<Subscription> {
+        match (&self.topic, &self.include) {
+            (Some(topic), _) => {
+                let topic = TopicName::new(topic);
+                cluster.topic(&topic, may_create).await?;
+                Ok(Subscription::Topics([topic].into()))
+            }
+            (None, Some(include)) => {
+                let filter = TopicFilter::new(include)?;
+                Ok(Subscription::Matching(Arc::new(move |topic: &TopicName| {
+                    filter.matches(topic) && !is_internal(topic)
+                })))
+            }
+            (None, None) => bail!("--topic or --include is missing"),
+        }
     }
 
     /// The partitions to read, and where to begin.
@@ -183,15 +216,14 @@ impl ConsoleConsumerArgs {
 
     async fn print(
         &self,
-        mut consumer: Consumer,
+        source: &mut Source,
         formatter: &Formatter,
         count: &mut i64,
     ) -> anyhow::Result<()> {
         let mut out = BufWriter::with_capacity(64 * 1024, io::stdout());
         let limit = self.max_messages.filter(|limit| *limit >= 0).unwrap_or(i64::MAX);
-        let mut interrupt =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-                .context("cannot listen for SIGINT")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         while *count < limit {
             let patience = async {
                 match self.timeout_ms.and_then(|timeout| u64::try_from(timeout).ok()) {
@@ -202,14 +234,16 @@ impl ConsoleConsumerArgs {
             tokio::select! {
                 biased;
                 _ = interrupt.recv() => return Ok(()),
-                filled = consumer.fill() => filled?,
+                _ = terminate.recv() => return Ok(()),
+                filled = source.fill() => filled?,
                 () = patience => {
                     eprintln!("WARN no record has come for {} ms", self.timeout_ms.unwrap_or(0));
                     return Ok(());
                 }
             }
-            let room = usize::try_from(limit - *count).unwrap_or(usize::MAX);
-            for record in consumer.take_ready().take(room) {
+            while *count < limit
+                && let Some(record) = source.take_ready()
+            {
                 *count += 1;
                 match formatter.print(&mut out, &record) {
                     Err(error)
@@ -222,6 +256,7 @@ impl ConsoleConsumerArgs {
                 }
             }
             out.flush()?;
+            source.settle();
         }
         Ok(())
     }
