@@ -3,7 +3,7 @@
 //!
 //! - [`args`]: the flags and which go together
 //! - [`list`], [`describe`], [`delete`], [`reset`]: one for each action
-//! - [`table`]: columns
+//! - [`table`](table::Table): columns
 
 mod args;
 mod delete;

@@ -234,8 +234,8 @@ fn commit_request(group: &str, membership: &Membership, offsets: &Offsets) -> Of
 }
 
 fn check_commit(response: &OffsetCommitResponse) -> Result<(), ClientFailure> {
-    let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-    partitions.map(|partition| ClientFailure::check(partition.error_code, None)).collect()
+    let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.try_for_each(|partition| ClientFailure::check(partition.error_code, None))
 }
 
 fn delete_request(group: &str, partitions: &[TopicPartition]) -> OffsetDeleteRequest {
