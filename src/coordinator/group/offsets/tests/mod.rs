@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod expiry;
+mod groups;
 mod replay;
 mod requests;
 
