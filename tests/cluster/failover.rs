@@ -21,35 +21,53 @@ enum Victim {
     Follower,
     Controller,
     All,
+    /// The leader, and again while it starts: a little later in each round.
+    Restarting,
+    /// The leader, while a follower that was away catches up.
+    CatchingUp,
 }
 
 #[test]
 fn twenty_kills_under_load_lose_nothing() {
-    use Victim::{All, Controller, Follower, Leader};
+    use Victim::{All, CatchingUp, Controller, Follower, Leader, Restarting};
     let mut cluster = cluster_with_topic();
     let load = Load::start(&cluster, TOPIC, PARTITIONS, 2_000);
     load.await_progress(1_000);
-    let rounds =
-        [Leader, Follower, Controller, Leader, All, Leader, Controller, Leader, Follower, All];
+    let rounds = [
+        Leader, Follower, Controller, Restarting, All, Leader, CatchingUp, Restarting, Leader, All,
+    ];
     let mut kills = 0;
     for (round, victim) in rounds.iter().cycle().take(16).enumerate() {
         let leader = cluster.leader(TOPIC, round as i32 % PARTITIONS);
         let victims = match victim {
-            Leader => vec![leader],
+            Leader | Restarting | CatchingUp => vec![leader],
             Follower => vec![leader % 3 + 1],
             Controller => vec![cluster.controller()],
             All => vec![1, 2, 3],
         };
         eprintln!("round {round}: {victim:?} {victims:?}, {} acknowledged", load.acknowledged());
+        if matches!(victim, CatchingUp) {
+            let follower = leader % 3 + 1;
+            cluster.kill(follower);
+            kills += 1;
+            load.await_progress(4_000);
+            cluster.spawn(follower);
+        }
         for &id in &victims {
             cluster.kill(id);
             kills += 1;
         }
-        if victims.len() < 3 {
+        if victims.len() < 3 && !matches!(victim, CatchingUp) {
             load.await_progress(500);
         }
         for &id in &victims {
             cluster.spawn(id);
+        }
+        if matches!(victim, Restarting) {
+            std::thread::sleep(Duration::from_millis(10 * round as u64)); // where the kill lands
+            cluster.kill(leader);
+            kills += 1;
+            cluster.spawn(leader);
         }
         cluster.await_brokers(3);
         cluster.await_in_sync(TOPIC, 3);
