@@ -74,10 +74,18 @@ impl AutoCreate {
     }
 }
 
+/// How many partitions the history of groups has: few write into it, and seldom.
+const HISTORY_PARTITIONS: i32 = 8;
+
 /// What is asked of the controller for `topic`: Kafka's choices for `__consumer_offsets`, where the
-/// newest record of a key is all that matters, else the cluster's defaults.
+/// newest record of a key is all that matters, and for the history of groups, which is like it; else
+/// the cluster's defaults.
 fn new_topic(topic: &TopicName, groups: &GroupsConfig) -> NewTopic {
-    let is_offsets = topic.as_str() == topic_name::CONSUMER_OFFSETS;
+    let partitions = match topic.as_str() {
+        topic_name::CONSUMER_OFFSETS => Some(groups.topic_partitions),
+        topic_name::GROUP_HISTORY => Some(HISTORY_PARTITIONS),
+        _ => None,
+    };
     let segment_bytes = groups.topic_segment_bytes.to_string();
     let configs = [
         ("cleanup.policy", "compact"),
@@ -87,10 +95,10 @@ fn new_topic(topic: &TopicName, groups: &GroupsConfig) -> NewTopic {
     let configs = configs.map(|(key, value)| (key.to_owned(), Some(value.to_owned())));
     NewTopic {
         name: topic.to_string(),
-        num_partitions: if is_offsets { groups.topic_partitions } else { -1 },
-        replication_factor: if is_offsets { groups.topic_replication_factor } else { -1 },
+        num_partitions: partitions.unwrap_or(-1),
+        replication_factor: partitions.map_or(-1, |_| groups.topic_replication_factor),
         assignments: Vec::new(),
-        configs: if is_offsets { configs.to_vec() } else { Vec::new() },
+        configs: if partitions.is_some() { configs.to_vec() } else { Vec::new() },
     }
 }
 

@@ -8,6 +8,7 @@
 //! - `directories`: the data directories together; `entry`: the way into service
 //! - `service`: what a listener serves; `handlers`: one file per API
 //! - `controller_link`, `producer_ids`, `auto_create`: what handlers ask of the active controller
+//! - `group_history`: rebalances on their way into their topic
 //! - `surroundings`, `log_ends`, `housekeeping`: what the replicas need around them
 
 mod auto_create;
@@ -15,6 +16,7 @@ pub mod config;
 mod controller_link;
 mod directories;
 mod entry;
+mod group_history;
 mod handlers;
 pub mod health;
 mod housekeeping;

@@ -6,6 +6,7 @@
 //! taken their roles the broker asks to be unfenced and begins to answer. What clients ask before
 //! that waits for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::broker::config::{BrokerConfig, ListenerConfig};
 use crate::broker::controller_link::ControllerLink;
 use crate::broker::directories::{self, Directories};
 use crate::broker::entry::Entry;
+use crate::broker::group_history::{GroupHistory, Writer as HistoryWriter};
 use crate::broker::handlers::Parts;
 use crate::broker::health::{BrokerProbe, HealthProbe, watch_catching_up};
 use crate::broker::housekeeping;
@@ -122,7 +124,18 @@ impl Server {
             Some(Arc::clone(&self.controller)),
         ));
         let broker_service = self.config.is_broker.then(|| {
-            let broker = self.start_broker(&bound, seams);
+            let (history, rebalances) = GroupHistory::new();
+            let writer = HistoryWriter {
+                rebalances,
+                metadata: Arc::clone(&parts.metadata),
+                auto_create: parts.auto_create(),
+                network: Arc::clone(&seams.network),
+                listener: self.config.listeners.inter_broker.clone(),
+                clock: Arc::clone(&seams.clock),
+                connections: BTreeMap::new(),
+            };
+            self.tasks.spawn(writer.run());
+            let broker = self.start_broker(&bound, seams, history);
             let gate = Gate::closed();
             let service = parts.broker_service(&broker.replicas, &broker.groups);
             // A pure broker's peers reach it by the listener that brokers use.
@@ -147,7 +160,7 @@ impl Server {
         }
     }
 
-    fn start_broker(&mut self, bound: &[Bound], seams: &Seams) -> Broker {
+    fn start_broker(&mut self, bound: &[Bound], seams: &Seams, history: GroupHistory) -> Broker {
         let config = &self.config;
         let endpoints = bound.iter().filter(|bound| !bound.config.is_controller);
         let registration = RegisterBroker {
@@ -213,7 +226,7 @@ impl Server {
         let metadata = self.controller.metadata();
         let watching = watch_catching_up(config.node_id, lifecycle.state(), metadata, caught_up);
         self.tasks.spawn(watching);
-        let groups = start_groups(config, &replicas, seams);
+        let groups = start_groups(config, &replicas, seams, history);
         Broker { lifecycle, replicas, groups, caught_up: caught_up_receiver }
     }
 
@@ -300,10 +313,15 @@ impl Server {
     }
 }
 
-fn start_groups(config: &BrokerConfig, replicas: &Arc<Replicas>, seams: &Seams) -> Arc<Groups> {
+fn start_groups(
+    config: &BrokerConfig,
+    replicas: &Arc<Replicas>,
+    seams: &Seams,
+    history: GroupHistory,
+) -> Arc<Groups> {
     let shards =
         ShardSeams { clock: Arc::clone(&seams.clock), offload: Arc::clone(&seams.offload) };
-    let perform = |Effect::Rebalanced(rebalance)| tracing::debug!(?rebalance, "a group rebalanced");
+    let perform = move |Effect::Rebalanced(rebalance)| history.remember(rebalance);
     let groups = Groups::new(
         Arc::clone(replicas),
         shards,

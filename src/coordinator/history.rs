@@ -1,4 +1,4 @@
-//! The rebalances of groups as records of a compacted internal topic, [`TOPIC`]: beside
+//! The rebalances of groups as records of a compacted internal topic, [`GROUP_HISTORY`]: beside
 //! `__consumer_offsets`, which stays exactly Kafka's. A record's key is the group and a slot, the
 //! generation modulo [`SLOTS`], so that compaction keeps a group's last rebalances. Pure.
 
@@ -7,15 +7,16 @@ use bytes::Bytes;
 use crate::coordinator::group::ids::{GroupId, MemberId};
 use crate::coordinator::group::rebalance::{Moved, Rebalance, RebalanceCause};
 use crate::message;
+use crate::metadata::topic_name::GROUP_HISTORY;
 use crate::protocol::codec::Str;
 use crate::protocol::{DecodeError, EncodeError, Message, Reader, Writer};
 use crate::types::{TimestampMs, TopicPartition};
 
-/// The topic.
-pub const TOPIC: &str = "__ottla_group_history";
-
 /// How many rebalances of a group are kept.
 pub const SLOTS: i32 = 50;
+
+/// How many partitions are named of all that moved, so that a record always fits into its topic.
+const MOVED_NAMED: usize = 2_000;
 
 /// The version of both messages that is written.
 const VERSION: i16 = 0;
@@ -39,6 +40,8 @@ message! {
         client_host: Str [0..];
         reason: Str [0..];
         members: i32 [0..];
+        /// How many partitions moved; the first of them are named.
+        moved_total: i32 [0..];
         moved: Vec<HistoryMoved> [0..];
     }
 
@@ -70,13 +73,13 @@ const CAUSES: &[RebalanceCause] = &[
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
     /// Its bytes are damaged.
-    #[error("a record of {TOPIC} cannot be read: {0}")]
+    #[error("a record of {GROUP_HISTORY} cannot be read: {0}")]
     Damaged(#[from] DecodeError),
     /// It was written by a later version.
-    #[error("a record of {TOPIC} is of version {0}, which this version does not know")]
+    #[error("a record of {GROUP_HISTORY} is of version {0}, which this version does not know")]
     UnknownVersion(i16),
     /// It has a cause that was invented later.
-    #[error("a record of {TOPIC} names cause {0}, which this version does not know")]
+    #[error("a record of {GROUP_HISTORY} names cause {0}, which this version does not know")]
     UnknownCause(i8),
 }
 
@@ -90,7 +93,7 @@ pub fn encode(rebalance: &Rebalance) -> Result<(Bytes, Bytes), EncodeError> {
         slot: rebalance.generation.rem_euclid(SLOTS),
     };
     let cause = CAUSES.iter().position(|cause| *cause == rebalance.cause);
-    let moved = rebalance.moved.iter().map(|moved| HistoryMoved {
+    let moved = rebalance.moved.iter().take(MOVED_NAMED).map(|moved| HistoryMoved {
         topic: moved.partition.topic.as_str().into(),
         partition: moved.partition.partition.0,
         from: moved.from.as_deref().map(Into::into),
@@ -106,16 +109,26 @@ pub fn encode(rebalance: &Rebalance) -> Result<(Bytes, Bytes), EncodeError> {
         client_host: rebalance.client_host.as_str().into(),
         reason: rebalance.reason.as_str().into(),
         members: i32::try_from(rebalance.members).unwrap_or(i32::MAX),
+        moved_total: i32::try_from(rebalance.moved.len()).unwrap_or(i32::MAX),
         moved: moved.collect(),
     };
     Ok((versioned(&key)?, versioned(&value)?))
+}
+
+/// A rebalance as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The rebalance; of very many partitions that moved only the first are named.
+    pub rebalance: Rebalance,
+    /// How many partitions moved.
+    pub moved_total: usize,
 }
 
 /// The rebalance that a record tells of.
 ///
 /// # Errors
 /// See [`HistoryError`].
-pub fn decode(key: Bytes, value: Bytes) -> Result<Rebalance, HistoryError> {
+pub fn decode(key: Bytes, value: Bytes) -> Result<Remembered, HistoryError> {
     let key: HistoryKey = unversioned(key)?;
     let value: HistoryValue = unversioned(value)?;
     let cause = usize::try_from(value.cause).ok().and_then(|cause| CAUSES.get(cause));
@@ -124,7 +137,7 @@ pub fn decode(key: Bytes, value: Bytes) -> Result<Rebalance, HistoryError> {
         from: moved.from.as_deref().map(MemberId::from),
         to: moved.to.as_deref().map(MemberId::from),
     });
-    Ok(Rebalance {
+    let rebalance = Rebalance {
         group: GroupId::from(&*key.group),
         at: TimestampMs(value.at_ms),
         took_ms: value.took_ms,
@@ -136,7 +149,8 @@ pub fn decode(key: Bytes, value: Bytes) -> Result<Rebalance, HistoryError> {
         reason: value.reason.to_string(),
         members: usize::try_from(value.members).unwrap_or(0),
         moved: moved.collect(),
-    })
+    };
+    Ok(Remembered { rebalance, moved_total: usize::try_from(value.moved_total).unwrap_or(0) })
 }
 
 fn versioned<M: Message>(message: &M) -> Result<Bytes, EncodeError> {
@@ -187,8 +201,19 @@ mod tests {
     fn what_is_written_is_read() {
         for cause in CAUSES {
             let (key, value) = encode(&rebalance(*cause)).unwrap();
-            assert_eq!(decode(key, value), Ok(rebalance(*cause)));
+            let remembered = Remembered { rebalance: rebalance(*cause), moved_total: 1 };
+            assert_eq!(decode(key, value), Ok(remembered));
         }
+    }
+
+    #[test]
+    fn of_very_many_partitions_the_first_are_named() {
+        let mut many = rebalance(RebalanceCause::PartitionsChanged);
+        many.moved = vec![many.moved[0].clone(); 100_000];
+        let (key, value) = encode(&many).unwrap();
+        assert!(value.len() < 500_000, "{}", value.len());
+        let read = decode(key, value).unwrap();
+        assert_eq!((read.moved_total, read.rebalance.moved.len()), (100_000, MOVED_NAMED));
     }
 
     #[test]
@@ -219,6 +244,7 @@ mod tests {
             11, b'/', b'1', b'2', b'7', b'.', b'0', b'.', b'0', b'.', b'1',
             12, b'i', b't', b' ', b'w', b'a', b's', b' ', b't', b'i', b'm', b'e',
             0, 0, 0, 2,                                        // members
+            0, 0, 0, 1,                                        // moved in all
             2,                                                 // one moved
             7, b'o', b'r', b'd', b'e', b'r', b's',
             0, 0, 0, 3,                                        // partition

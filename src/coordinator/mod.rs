@@ -11,3 +11,5 @@ pub mod groups;
 pub mod history;
 pub mod shard;
 pub mod shards;
+
+pub use shards::partition_of;

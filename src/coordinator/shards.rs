@@ -234,7 +234,7 @@ pub async fn all_answers<M: ShardMachine>(
 }
 
 /// Kafka's `Utils.abs(key.hashCode()) % count`; none of no partitions.
-fn partition_of(key: &str, count: i32) -> Option<PartitionId> {
+pub fn partition_of(key: &str, count: i32) -> Option<PartitionId> {
     let hash = key
         .encode_utf16()
         .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));

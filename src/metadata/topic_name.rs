@@ -39,9 +39,12 @@ pub fn may_collide(name: &str) -> bool {
 /// Where groups and committed offsets are kept.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 
-/// Whether Kafka keeps the topic for itself: clients see it marked as internal.
+/// Where the rebalances of groups are remembered.
+pub const GROUP_HISTORY: &str = "__ottla_group_history";
+
+/// Whether the brokers keep the topic for themselves: clients see it marked as internal.
 pub fn is_internal(name: &str) -> bool {
-    matches!(name, CONSUMER_OFFSETS | "__transaction_state" | "__share_group_state")
+    matches!(name, CONSUMER_OFFSETS | GROUP_HISTORY | "__transaction_state" | "__share_group_state")
 }
 
 #[cfg(test)]

@@ -129,13 +129,18 @@ impl Parts {
         self.service(self.administration(EndpointType::Controller))
     }
 
-    /// The service of a broker's listeners.
-    pub fn broker_service(&self, replicas: &Arc<Replicas>, groups: &Arc<Groups>) -> KafkaService {
-        let auto_create = AutoCreate::new(
+    /// What creates topics that somebody asked for.
+    pub fn auto_create(&self) -> AutoCreate {
+        AutoCreate::new(
             Arc::clone(&self.link),
             self.config.auto_create_topics,
             self.config.groups.clone(),
-        );
+        )
+    }
+
+    /// The service of a broker's listeners.
+    pub fn broker_service(&self, replicas: &Arc<Replicas>, groups: &Arc<Groups>) -> KafkaService {
+        let auto_create = self.auto_create();
         let leaders = Leaders { metadata: Arc::clone(&self.metadata) };
         let metadata = || Arc::clone(&self.metadata);
         let replicas = || Arc::clone(replicas);

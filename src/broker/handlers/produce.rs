@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::broker::group_history::ADMIN_CLIENT;
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
 use crate::broker::handlers::leaders::Leaders;
 use crate::metadata::{MetadataSource, topic_name};
@@ -34,9 +35,6 @@ pub(crate) struct Produce {
     /// Topic ids to names.
     pub metadata: Arc<dyn MetadataSource>,
 }
-
-/// The client id that may write to internal topics.
-const ADMIN_CLIENT: &str = "__admin_client";
 
 /// What a request says for all its partitions.
 #[derive(Debug, Clone, Copy)]

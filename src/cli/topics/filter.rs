@@ -3,14 +3,6 @@
 use anyhow::Context;
 use regex::Regex;
 
-/// Topics that clients do not write to; they are left out where the user asks for that.
-const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
-
-/// Whether Kafka counts `topic` as internal.
-pub fn is_internal(topic: &str) -> bool {
-    INTERNAL.contains(&topic)
-}
-
 /// A list of topics in Kafka's notation: regular expressions that must match the whole name,
 /// separated by commas or bars, perhaps in quotes.
 #[derive(Debug, Clone)]

@@ -16,11 +16,12 @@ use anyhow::bail;
 use crate::cli::client::admin::NewTopic;
 use crate::cli::client::{Cluster, ClusterOptions};
 use crate::cli::connection::warn_of_unknown;
+use crate::metadata::topic_name::is_internal;
 use crate::types::{ErrorCode, TopicName};
 use args::Action;
 pub use args::TopicsArgs;
 use describe::Selection;
-pub use filter::{TopicFilter, is_internal};
+pub use filter::TopicFilter;
 
 /// Does the one action that the flags ask for.
 pub(super) async fn run(args: TopicsArgs) -> anyhow::Result<ExitCode> {
