@@ -1,9 +1,15 @@
 //! What a node answers to those who form groups.
 
 use super::world::Node;
+use std::time::{Duration, Instant};
+
+use crate::coordinator::group::rebalance::RebalanceCause;
+use crate::coordinator::{history, partition_of};
+use crate::metadata::topic_name::GROUP_HISTORY;
 use crate::net::client::Connection;
+use crate::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use crate::protocol::messages::find_coordinator::FindCoordinatorRequest;
-use crate::protocol::messages::join_group::JoinGroupRequest;
+use crate::protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use crate::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use crate::protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -12,7 +18,8 @@ use crate::protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 use crate::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use crate::record::BatchBuilder;
+use crate::protocol::messages::sync_group::SyncGroupRequest;
+use crate::record::{BatchBuilder, batches};
 use crate::types::{ErrorCode, Offset, TimestampMs};
 
 fn metadata_of(name: &str) -> MetadataRequest {
@@ -139,5 +146,83 @@ async fn what_is_committed_is_found_again() {
     let nameless = JoinGroupRequest { protocol_type: "consumer".into(), ..Default::default() };
     let answer = connection.call(&nameless).await.unwrap();
     assert_eq!(answer.error_code, ErrorCode::InvalidGroupId.code());
+    node.stop().await;
+}
+
+/// A member's way into `group`: its id and generation.
+async fn join(connection: &Connection, group: &str) -> (String, i32) {
+    connection.call(&find(&[group], 0)).await.unwrap();
+    let protocol = JoinGroupRequestProtocol { name: "any".into(), ..Default::default() };
+    let mut request = JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "testing".into(),
+        protocols: vec![protocol],
+        reason: Some("it was time".into()),
+        ..Default::default()
+    };
+    loop {
+        let answer = connection.call(&request).await.unwrap();
+        match ErrorCode::from_code(answer.error_code).unwrap() {
+            ErrorCode::None => return (answer.member_id.to_string(), answer.generation_id),
+            ErrorCode::MemberIdRequired => request.member_id = answer.member_id,
+            ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The first record of the partition that has the history of `group`, once there is one.
+async fn first_remembered(connection: &Connection, group: &str) -> history::Remembered {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(60) {
+        let request = FetchRequest {
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            topics: vec![FetchTopic {
+                topic: GROUP_HISTORY.into(),
+                partitions: vec![FetchPartition {
+                    partition: partition_of(group, 8).unwrap().0,
+                    partition_max_bytes: 1 << 20,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let answer = connection.call_at(12, &request).await.unwrap();
+        let partition = answer.responses.first().and_then(|topic| topic.partitions.first());
+        let bytes = partition.and_then(|partition| partition.records.clone()).unwrap_or_default();
+        if let Some(batch) = batches(&bytes).next() {
+            let record = batch.unwrap().records().unwrap().remove(0);
+            return history::decode(record.key.unwrap(), record.value.unwrap()).unwrap();
+        }
+    }
+    panic!("waited a minute for a record of {GROUP_HISTORY}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebalance_is_remembered() {
+    let node = Node::start().await;
+    let connection = node.connect().await;
+    let (member_id, generation_id) = join(&connection, "g").await;
+    let sync = SyncGroupRequest {
+        group_id: "g".into(),
+        generation_id,
+        member_id: member_id.as_str().into(),
+        protocol_type: Some("testing".into()),
+        protocol_name: Some("any".into()),
+        ..Default::default()
+    };
+    assert_eq!(connection.call(&sync).await.unwrap().error_code, 0);
+    let remembered = first_remembered(&connection, "g").await.rebalance;
+    assert_eq!((&*remembered.group, remembered.generation, remembered.members), ("g", 1, 1));
+    assert_eq!(remembered.cause, RebalanceCause::MemberJoined);
+    assert_eq!(remembered.member.as_deref(), Some(&*member_id));
+    assert_eq!(remembered.reason, "it was time");
+    let topic = &connection.call(&metadata_of(GROUP_HISTORY)).await.unwrap().topics[0];
+    assert_eq!((topic.is_internal, topic.partitions.len()), (true, 8));
     node.stop().await;
 }

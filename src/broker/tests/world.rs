@@ -32,6 +32,7 @@ use crate::types::{
 pub const CONFIG: &str = "process.roles=broker,controller\nnode.id=1\n\
     controller.quorum.voters=1@1:9093\nlisteners=PLAINTEXT://1:9092,CONTROLLER://1:9093\n\
     controller.listener.names=CONTROLLER\nlog.dirs=/one,/two\nnum.partitions=3\n\
+    group.initial.rebalance.delay.ms=0\n\
     offsets.topic.replication.factor=1\n";
 
 /// How long anything may take on a busy machine.
