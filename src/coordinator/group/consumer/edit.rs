@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::coordinator::group::GroupConfig;
 use crate::coordinator::group::assignor::Partitions;
+use crate::coordinator::group::classic::ClassicGroup;
 use crate::coordinator::group::command::Effect;
 use crate::coordinator::group::consumer::history::Pending;
 use crate::coordinator::group::consumer::member::{Current, Member, MemberState, Metadata};
@@ -20,6 +21,7 @@ use crate::coordinator::group::stored::{
     ConsumerGroupTargetAssignmentMetadataValue,
 };
 use crate::metadata::Image;
+use crate::types::ErrorCode;
 use crate::types::machine::Now;
 
 /// A change of one group in the making.
@@ -33,6 +35,8 @@ pub(super) struct Edit<'a> {
     pub names_version: u64,
     pub records: Vec<GroupRecord>,
     pub effects: Vec<Effect>,
+    /// The classic group that it was; whoever waits for something of that joins again.
+    pub upgraded_from: Option<ClassicGroup>,
 }
 
 impl<'a> Edit<'a> {
@@ -47,6 +51,7 @@ impl<'a> Edit<'a> {
             names_version: draft.machine.names_version,
             records: Vec::new(),
             effects: Vec::new(),
+            upgraded_from: None,
         }
     }
 
@@ -57,6 +62,9 @@ impl<'a> Edit<'a> {
         }
         for effect in self.effects {
             draft.effect(effect);
+        }
+        if let Some(classic) = self.upgraded_from {
+            classic.refuse_all_parked(draft, ErrorCode::RebalanceInProgress);
         }
         draft.put(&self.id, Some(Group::Consumer(self.group)));
     }

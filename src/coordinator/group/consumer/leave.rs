@@ -9,9 +9,9 @@ use crate::coordinator::group::consumer::member::{
     Current, MemberState, STATIC_LEAVE_EPOCH, Timers,
 };
 use crate::coordinator::group::consumer::refusal::Refusal;
-use crate::coordinator::group::consumer::regex;
 use crate::coordinator::group::consumer::state::ConsumerGroup;
 use crate::coordinator::group::consumer::target::{self, metadata_hash};
+use crate::coordinator::group::consumer::{migrate, regex};
 use crate::coordinator::group::draft::Draft;
 use crate::coordinator::group::ids::{GroupId, MemberId};
 use crate::coordinator::group::rebalance::RebalanceCause;
@@ -43,10 +43,10 @@ pub(super) fn leave(
         };
         edit.set_current(&id, &next);
         edit.group.touch(&id, |member| member.timers.rebalance = None);
+        edit.finish(draft);
     } else {
-        fence(&mut edit, &[id], RebalanceCause::MemberLeft, "");
+        fence_and_finish(draft, edit, &[id], RebalanceCause::MemberLeft, "");
     }
-    edit.finish(draft);
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some((&*request.member_id).into()),
         member_epoch: request.member_epoch,
@@ -54,8 +54,23 @@ pub(super) fn leave(
     })
 }
 
+/// Takes members out of the group, which becomes a classic one if only classic members remain.
+pub(super) fn fence_and_finish(
+    draft: &mut Draft<'_>,
+    mut edit: Edit<'_>,
+    ids: &[MemberId],
+    cause: RebalanceCause,
+    reason: &str,
+) {
+    if migrate::may_downgrade(&edit, ids) {
+        return migrate::downgrade(draft, edit, ids, cause, reason);
+    }
+    fence(&mut edit, ids, cause, reason);
+    edit.finish(draft);
+}
+
 /// Takes members out of the group. The others get what those had with their next heartbeats.
-pub(super) fn fence(edit: &mut Edit<'_>, ids: &[MemberId], cause: RebalanceCause, reason: &str) {
+fn fence(edit: &mut Edit<'_>, ids: &[MemberId], cause: RebalanceCause, reason: &str) {
     edit.because(cause, ids.first(), reason);
     let before = target::targets(&edit.group);
     let last = before.iter().filter(|(id, _)| !ids.contains(id)).count() == 0;
@@ -71,9 +86,9 @@ pub(super) fn fence(edit: &mut Edit<'_>, ids: &[MemberId], cause: RebalanceCause
     }
     let hash = metadata_hash(&edit.group, edit.image);
     edit.set_epoch(edit.group.epoch + 1, hash);
+    edit.group.look_ahead();
     if edit.group.is_empty() {
         // Nobody is left to ask for a new target: the rebalance ends here.
-        edit.group.soft.next_deadline = None;
         if let Some(pending) = edit.group.soft.pending.take() {
             target::report(edit, &pending, &before);
         }
@@ -102,11 +117,11 @@ pub(in crate::coordinator::group) fn expire(
         members.filter_map(|(id, member)| Some((id.clone(), overdue(&member.timers)?))).collect();
     if let Some((_, cause)) = gone.first() {
         let ids: Vec<MemberId> = gone.iter().map(|(id, _)| id.clone()).collect();
-        fence(&mut edit, &ids, *cause, "");
+        fence_and_finish(draft, edit, &ids, *cause, "");
+    } else {
+        edit.group.look_ahead();
+        edit.finish(draft);
     }
-    let members = edit.group.members.values();
-    edit.group.soft.next_deadline = members.filter_map(|member| member.timers.next()).min();
-    edit.finish(draft);
 }
 
 /// The group has been read from the log: every member gets a full session, and who has partitions

@@ -81,6 +81,12 @@ impl ConsumerGroup {
         self.soft.next_deadline = self.soft.next_deadline.into_iter().chain(next).min();
     }
 
+    /// Looks for the next deadline of all members anew.
+    pub(super) fn look_ahead(&mut self) {
+        let deadlines = self.members.values().filter_map(|member| member.timers.next());
+        self.soft.next_deadline = deadlines.min();
+    }
+
     /// Folds a record of this group in. `false`: the group is gone.
     pub(super) fn fold(&mut self, record: &GroupRecord) -> bool {
         match record {
