@@ -460,4 +460,16 @@ impl ClassicGroup {
             None => self.is_of_consumers(),
         }
     }
+
+    /// The sessions and the support of assignors are just these.
+    #[cfg(test)]
+    pub(super) fn assert_indexed(
+        &self,
+        sessions: &BTreeSet<(Monotonic, MemberId)>,
+        supported: &std::collections::BTreeMap<&str, usize>,
+    ) {
+        assert_eq!(&self.sessions.iter().cloned().collect::<BTreeSet<_>>(), sessions);
+        let counted = self.supported.iter().map(|(name, count)| (&**name, *count));
+        assert_eq!(&counted.collect::<std::collections::BTreeMap<_, _>>(), supported);
+    }
 }

@@ -1,7 +1,6 @@
 //! From one generation to the next: members are called to join, then the joined ones are settled.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -85,12 +84,12 @@ pub(super) fn prolong_or_settle(
     group: &mut ClassicGroup,
     initial: InitialDelay,
 ) {
-    if !initial.more_came || initial.remaining.is_zero() {
+    let delay = draft.config().initial_rebalance_delay.min(initial.remaining);
+    if !initial.more_came || delay.is_zero() {
         return settle(draft, id, group);
     }
-    let delay = draft.config().initial_rebalance_delay.min(initial.remaining);
     let remaining = initial.remaining.saturating_sub(initial.delay);
-    let until = draft.now.monotonic.plus(delay.max(Duration::from_millis(1)));
+    let until = draft.now.monotonic.plus(delay);
     let initial = Some(InitialDelay { delay, remaining, more_came: false });
     group.phase = Phase::Preparing { until, initial };
 }

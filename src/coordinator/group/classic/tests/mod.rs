@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod dialogues;
+mod errors;
+mod random;
 
 use std::time::Duration;
 
@@ -225,7 +227,7 @@ impl Bench {
 /// Stable groups of `size` dynamic members, the ids sorted; member `i` has partition `i`.
 pub(super) fn stable(bench: &mut Bench, size: usize) -> Vec<String> {
     let arrived: Vec<_> = (0..size).map(|i| bench.arrive(&format!("c{i}"))).collect();
-    bench.pass(Duration::from_secs(3));
+    bench.pass(Duration::from_secs(6));
     let mut members: Vec<String> = arrived.iter().map(|(member, _)| member.clone()).collect();
     members.sort();
     let leader = bench.group().leader.clone().unwrap();
