@@ -37,8 +37,12 @@ fn groups() -> Bench {
         assignment: vec![2].into(),
         ..Default::default()
     };
-    let log =
-        [classic("live", vec![member]), classic("empty", vec![]), offset("empty"), offset("offsets")];
+    let log = [
+        classic("live", vec![member]),
+        classic("empty", vec![]),
+        offset("empty"),
+        offset("offsets"),
+    ];
     let mut bench = Bench::replaying(GroupConfig::default(), &log);
     let new = Arc::new(Group::Consumer(ConsumerGroup::default()));
     bench.machine.note(Note::Group(GroupId::from("new"), Some(new)));

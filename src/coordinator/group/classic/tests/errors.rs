@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use super::*;
 
-fn config() -> GroupConfig {
-    GroupConfig { max_size: 2, ..at_once() }
-}
-
 #[test]
 fn a_join_is_refused_with_kafkas_error_code() {
     type Change = fn(&mut JoinGroupRequest, &str);
-    let table: [(&str, Change, ErrorCode); 13] = [
+    let table: [(&str, Change, ErrorCode); 12] = [
         ("no group id", |join, _| join.group_id = Str::default(), ErrorCode::InvalidGroupId),
         ("too short", |join, _| join.session_timeout_ms = 5_999, ErrorCode::InvalidSessionTimeout),
         ("below 0", |join, _| join.session_timeout_ms = -1, ErrorCode::InvalidSessionTimeout),
@@ -43,7 +39,7 @@ fn a_join_is_refused_with_kafkas_error_code() {
         (
             "another protocol type",
             |join, _| join.protocol_type = "connect".into(),
-            ErrorCode::GroupMaxSizeReached,
+            ErrorCode::InconsistentGroupProtocol,
         ),
         (
             "another protocol type of a member",
@@ -68,11 +64,10 @@ fn a_join_is_refused_with_kafkas_error_code() {
             },
             ErrorCode::InconsistentGroupProtocol,
         ),
-        ("a full group", |_, _| {}, ErrorCode::GroupMaxSizeReached),
     ];
     for (name, change, error) in table {
         for version in [0, 4, 5, 6, 7, 9] {
-            let (mut bench, dynamic) = full_group();
+            let (mut bench, dynamic) = group_of_two();
             let stored = bench.log.len();
             let mut request = joining("");
             change(&mut request, &dynamic);
@@ -86,9 +81,9 @@ fn a_join_is_refused_with_kafkas_error_code() {
     }
 }
 
-/// A Stable group of a static member `i` and a dynamic one, whose id it gives; there is no room.
-fn full_group() -> (Bench, String) {
-    let mut bench = Bench::with(config());
+/// A Stable group of a static member `i` and a dynamic one, whose id it gives; there is room for one more.
+fn group_of_two() -> (Bench, String) {
+    let mut bench = Bench::with(GroupConfig { max_size: 3, ..at_once() });
     let of_static = bench.join("s", joining_as("", "i"));
     let (dynamic, _) = bench.arrive("d");
     bench.pass(Duration::ZERO);
@@ -97,6 +92,23 @@ fn full_group() -> (Bench, String) {
     assign_one_each(&mut bench, &leader, &[dynamic.clone(), fixed]);
     assert_eq!(bench.state(), "Stable");
     (bench, dynamic)
+}
+
+#[test]
+fn a_full_group_takes_nobody_but_its_members() {
+    let full = ErrorCode::GroupMaxSizeReached.code();
+    let (mut bench, dynamic) = group_of_two();
+    let (third, joins) = bench.arrive("third");
+    bench.join("d", joining(&dynamic));
+    let fixed = bench.group().static_member("i").unwrap().to_string();
+    bench.join("s", joining_as(&fixed, "i"));
+    assert_eq!((bench.joined(joins).error_code, bench.group().size()), (0, 3));
+    for request in [joining(""), joining_as("", "new"), joining("x")] {
+        let request = bench.join("c", request);
+        assert_eq!(bench.joined(request).error_code, full);
+    }
+    let again = bench.join("c", joining(&third));
+    assert_eq!(bench.joined(again).error_code, 0);
 }
 
 #[test]
@@ -165,13 +177,13 @@ fn a_sync_is_refused_with_kafkas_error_code() {
         ),
     ];
     for (name, change, error) in table {
-        let (mut bench, dynamic) = full_group();
+        let (mut bench, dynamic) = group_of_two();
         let mut request = syncing(&dynamic, 1);
         change(&mut request);
         let request = bench.sync(request);
         assert_eq!(bench.synced(request).error_code, error.code(), "{name}");
     }
-    let (mut bench, dynamic) = full_group();
+    let (mut bench, dynamic) = group_of_two();
     bench.leave(&[("", Some("i"), "")]);
     let request = bench.sync(syncing(&dynamic, 1));
     assert_eq!(bench.synced(request).error_code, ErrorCode::RebalanceInProgress.code());
@@ -191,7 +203,7 @@ fn a_heartbeat_and_a_commit_are_refused_with_kafkas_error_codes() {
         ("d", None, 1, ErrorCode::None),
     ];
     for (member, instance, generation, error) in table {
-        let (mut bench, dynamic) = full_group();
+        let (mut bench, dynamic) = group_of_two();
         let member = if member == "d" { &dynamic } else { member };
         let beaten = bench.beat_as(member, instance, generation);
         assert_eq!(beaten, error.code(), "{member} {instance:?} {generation}");
@@ -223,7 +235,7 @@ fn commits_are_taken_by_state() {
 
 #[test]
 fn who_leaves_is_answered_one_by_one() {
-    let (mut bench, dynamic) = full_group();
+    let (mut bench, dynamic) = group_of_two();
     let response = bench.leave(&[
         ("x", None, ""),
         ("", None, ""),
@@ -247,7 +259,7 @@ fn who_leaves_is_answered_one_by_one() {
 
 #[test]
 fn a_deleted_group_knows_none_of_its_members() {
-    let (mut bench, dynamic) = full_group();
+    let (mut bench, dynamic) = group_of_two();
     bench.leave(&[(&dynamic, None, ""), ("", Some("i"), "")]);
     let request = bench.ask("c", 2, vec![Str::from(GROUP)], Command::Delete);
     assert!(matches!(bench.answer(request), Some(Answer::Deleted(all)) if all[0].error_code == 0));

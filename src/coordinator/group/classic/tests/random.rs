@@ -41,8 +41,12 @@ impl Someone {
 
     fn sync(&mut self, bench: &mut Bench) {
         let own: Vec<[i32; 1]> = (0..).take(self.members.len()).map(|i| [i]).collect();
-        let parts: Vec<(&str, &[i32])> =
-            self.members.iter().zip(&own).map(|(member, own)| (member.as_str(), &own[..])).collect();
+        let parts: Vec<(&str, &[i32])> = self
+            .members
+            .iter()
+            .zip(&own)
+            .map(|(member, own)| (member.as_str(), &own[..]))
+            .collect();
         let parts = if self.is_leader { parts } else { Vec::new() };
         self.sync = Some(bench.sync(assigning(&self.member, self.generation, &parts)));
     }
