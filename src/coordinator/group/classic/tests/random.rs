@@ -106,7 +106,7 @@ fn run(seed: u64, reached: &mut BTreeSet<&'static str>) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut bench = Bench::with(GroupConfig { max_size: 5, ..GroupConfig::default() });
     let someone = |i: usize| Someone {
-        instance: (i % 3 == 0).then(|| format!("i{i}")),
+        instance: i.is_multiple_of(3).then(|| format!("i{i}")),
         ..Someone::default()
     };
     let mut clients: Vec<Someone> = (0..7).map(someone).collect();
