@@ -133,10 +133,13 @@ def seeking_pausing_times() -> None:
 def a_group_id_beside_an_assignment() -> None:
     topic = create("grouped")
     assert send(topic, [b"x"] * 10) == list(range(10))
-    # While there are no groups, closing waits out the session for a coordinator to commit to.
-    consumer = consumer_of([TopicPartition(topic, 0, OFFSET_BEGINNING)], group_id=new_name("group"),
-                           enable_auto_commit=True, session_timeout_ms=2000)
+    group = new_name("group")
+    consumer = consumer_of([TopicPartition(topic, 0, OFFSET_BEGINNING)], group_id=group, enable_auto_commit=True)
     assert [message.offset() for message in take(consumer, 10)] == list(range(10))
+    consumer.close()
+    consumer = consumer_of([TopicPartition(topic, 0)], group_id=group)
+    (committed,) = consumer.committed([TopicPartition(topic, 0)], timeout=30)
+    assert committed.offset == 10, committed
     consumer.close()
 
 

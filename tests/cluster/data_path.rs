@@ -80,9 +80,7 @@ fn every_codec_key_header_and_timestamp_comes_back() {
             assert_eq!(headers.get(0).value, Some(&(number as i64).to_be_bytes()[..]), "{codec}");
             assert_eq!((headers.get(1).key, headers.get(1).value), ("none", None), "{codec}");
         }
-        // librdkafka sends LZ4 only to brokers that have FindCoordinator, which comes with groups.
-        let stored = if codec == "lz4" { "none" } else { codec };
-        assert_eq!(codecs(&cluster, &topic), [stored], "what is stored of {codec}");
+        assert_eq!(codecs(&cluster, &topic), [codec], "what is stored of {codec}");
     }
 }
 

@@ -6,13 +6,16 @@
 //! - `topics`: creating, describing and deleting topics
 //! - `failover`: kills under load; nothing acknowledged is lost, doubled or moved
 //! - `unsafe_recovery`: a lost majority; the survivor is made the only voter and others join it
+//! - `groups`: consumers that share, take over and commit, whoever is killed; `members`: their processes
 //! - `start_errors`: a start that cannot succeed says why in one line
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod data_path;
 mod failover;
+mod groups;
 mod harness;
 mod history;
+mod members;
 mod start_errors;
 mod topics;
 mod unsafe_recovery;
