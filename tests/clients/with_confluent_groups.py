@@ -35,11 +35,12 @@ class Member:
     """A consumer that notes what it gets, and what its listener is told."""
 
     def __init__(self, protocol: str, group: str, topics, **config):
+        self.values, self.told, self.commits = [], [], []
         settings = {"bootstrap.servers": BOOTSTRAP, "group.id": group, "auto.offset.reset": "earliest",
-                    "enable.auto.commit": False, **PROTOCOLS[protocol]}
+                    "enable.auto.commit": False, **PROTOCOLS[protocol],
+                    "on_commit": lambda error, done: self.commits.append((error, done))}
         settings |= {key.replace("_", "."): value for key, value in config.items()}
         self.consumer = Consumer(settings)
-        self.values, self.told, self.commits = [], [], []
         self.consumer.subscribe(topics, on_assign=self.note("assigned"), on_revoke=self.note("revoked"),
                                 on_lost=self.note("lost"))
 
@@ -121,7 +122,7 @@ def committing(protocol: str) -> None:
     member.close()
     seen = len(member.values)
 
-    member = Member(protocol, group, [topic], on_commit=lambda error, done: member.commits.append((error, done)))
+    member = Member(protocol, group, [topic])
     assert member.committed(topic).offset == seen, "closing commits"
     message = member.next_message()
     assert message.offset() == seen
@@ -129,7 +130,7 @@ def committing(protocol: str) -> None:
     assert done.error is None and done.offset == seen + 1, done
     assert member.committed(topic).offset == seen + 1
     member.consumer.commit(offsets=[TopicPartition(topic, 0, 7, "by hand")], asynchronous=True)
-    poll_until("the commit's callback", [member], lambda: len(member.commits) >= 2)
+    poll_until("the commit's callback", [member], lambda: member.commits)
     error, (done,) = member.commits[-1]
     assert error is None and done.offset == 7, (error, done)
     found = member.committed(topic)
