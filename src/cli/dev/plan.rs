@@ -144,6 +144,8 @@ impl Plan {
         set("default.replication.factor", &replicas);
         set("min.insync.replicas", &in_sync);
         set("offsets.topic.replication.factor", &replicas);
+        // As the properties that Kafka comes with: a first consumer starts at once.
+        set("group.initial.rebalance.delay.ms", &0);
         set("transaction.state.log.replication.factor", &replicas);
         set("transaction.state.log.min.isr", &in_sync);
         format!(
@@ -188,6 +190,7 @@ mod tests {
                 "default.replication.factor=3",
                 "min.insync.replicas=2",
                 "offsets.topic.replication.factor=3",
+                "group.initial.rebalance.delay.ms=0",
                 "transaction.state.log.replication.factor=3",
                 "transaction.state.log.min.isr=2",
             ]
