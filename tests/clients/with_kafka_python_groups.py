@@ -101,7 +101,7 @@ def committing_seeking_pausing() -> None:
 
     member = Member(group, topic)
     consumer = member.consumer
-    consumer.seek_to_beginning() if member.owns() else poll_until("the assignment", [member], member.owns)
+    poll_until("the assignment", [member], member.owns)
     consumer.seek(partition, 20)
     assert member.next_record().offset == 20 and consumer.position(partition) == 21
     consumer.commit()
