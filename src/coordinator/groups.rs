@@ -242,7 +242,7 @@ impl Groups {
             let make = self.asked(asker.clone(), groups.clone());
             let submitted = match partition {
                 Some(partition) => self.coordinator.submit_to(partition, |id| command(make(id))),
-                None => Submission::refused(ErrorCode::NotCoordinator),
+                None => Submission::refused(ErrorCode::CoordinatorLoadInProgress),
             };
             (groups, submitted)
         };

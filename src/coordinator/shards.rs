@@ -103,11 +103,13 @@ impl<M: ShardMachine> Coordinator<M> {
     /// Has the shard of `key` decide what `make` gives.
     ///
     /// # Errors
-    /// As [`Shard::submit`]; NOT_COORDINATOR if another broker leads the partition.
+    /// As [`Shard::submit`]; NOT_COORDINATOR if another broker leads the partition;
+    /// COORDINATOR_LOAD_IN_PROGRESS if this broker has not heard of the topic: whoever told the
+    /// client to come here has.
     pub fn submit(&self, key: &str, make: impl FnOnce(RequestId) -> M::Command) -> Submission<M> {
         match self.partition_for(key) {
             Some(partition) => self.submit_to(partition, make),
-            None => Submission::refused(ErrorCode::NotCoordinator),
+            None => Submission::refused(ErrorCode::CoordinatorLoadInProgress),
         }
     }
 
@@ -134,10 +136,24 @@ impl<M: ShardMachine> Coordinator<M> {
         if let Some(running) = self.shards.read().get(&partition) {
             return Ok(Arc::clone(&running.shard));
         }
-        // The shard of a reign that has only just begun is about to be made.
-        match self.reign(partition) {
-            Some(_) if !*self.stopping.borrow() => Err(ErrorCode::CoordinatorLoadInProgress),
-            Some(_) | None => Err(ErrorCode::NotCoordinator),
+        match self.is_to_lead(partition) && !*self.stopping.borrow() {
+            true => Err(ErrorCode::CoordinatorLoadInProgress),
+            false => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// Whether the shard of a partition is about to be made: a reign has begun, or has been
+    /// announced. Kafka says NOT_COORDINATOR until then, which some clients show to their users.
+    fn is_to_lead(&self, partition: PartitionId) -> bool {
+        let place = TopicPartition { topic: self.topic.clone(), partition };
+        match self.replicas.partition(&place) {
+            Ok(partition) if partition.reign().is_some() => true,
+            Err(ErrorCode::KafkaStorageError) => false,
+            Ok(_) | Err(_) => {
+                let image = self.replicas.image();
+                let leader = image.partition(&place).and_then(|state| state.leader);
+                leader == Some(self.replicas.node_id())
+            }
         }
     }
 

@@ -173,6 +173,11 @@ impl Replicas {
         }
     }
 
+    /// This node.
+    pub fn node_id(&self) -> NodeId {
+        self.context.node
+    }
+
     /// Tells which version of the metadata has been applied, and each newer one.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()

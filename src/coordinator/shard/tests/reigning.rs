@@ -39,6 +39,25 @@ async fn a_new_reign_replays_the_log_and_waits_until_it_is_committed() {
     world.stop().await;
 }
 
+/// A client that is sent here may be quicker than the metadata, and than a replica is made.
+#[tokio::test(start_paused = true)]
+async fn before_its_reign_a_leader_says_that_it_is_loading() {
+    for partitions in [0, 1] {
+        let world = World::start(partitions, &[1]).await;
+        let answer = world.get().await;
+        assert_eq!(answer, Err(ErrorCode::CoordinatorLoadInProgress), "{partitions} partitions");
+        if partitions == 1 {
+            world
+                .until_answer("loading", |answer| {
+                    answer != Err(ErrorCode::CoordinatorLoadInProgress)
+                })
+                .await;
+            assert_eq!(world.get().await, Ok(0));
+        }
+        world.stop().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_leader_ends_everything() {
     let world = World::loaded(&[1, 2]).await;
