@@ -47,7 +47,7 @@ fn partition_of(group: &str) -> i32 {
     let hash = group
         .encode_utf16()
         .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    (hash & i32::MAX) % 50
+    hash.checked_abs().unwrap_or(0) % 50
 }
 
 /// The node that coordinates a group.
