@@ -33,7 +33,7 @@ message! {
         at_ms: i64 [0..];
         took_ms: i64 [0..];
         generation: i32 [0..];
-        /// See `CAUSES`.
+        /// See `number`.
         cause: i8 [0..];
         member: Option<Str> [0..];
         client_id: Str [0..];
@@ -54,20 +54,44 @@ message! {
     }
 }
 
-/// The causes by the numbers under which they are stored. Only ever added to.
-const CAUSES: &[RebalanceCause] = &[
-    RebalanceCause::MemberJoined,
-    RebalanceCause::MemberLeft,
-    RebalanceCause::SessionTimedOut,
-    RebalanceCause::PollTimedOut,
-    RebalanceCause::RebalanceTimedOut,
-    RebalanceCause::SubscriptionChanged,
-    RebalanceCause::PartitionsChanged,
-    RebalanceCause::LeaderRejoined,
-    RebalanceCause::CoordinatorMoved,
-    RebalanceCause::ProtocolChanged,
-    RebalanceCause::MemberRemoved,
+/// The causes and the numbers under which they are stored. Only ever added to.
+const CAUSES: &[(i8, RebalanceCause)] = &[
+    (0, RebalanceCause::MemberJoined),
+    (1, RebalanceCause::MemberLeft),
+    (2, RebalanceCause::SessionTimedOut),
+    (3, RebalanceCause::PollTimedOut),
+    (4, RebalanceCause::RebalanceTimedOut),
+    (5, RebalanceCause::SubscriptionChanged),
+    (6, RebalanceCause::PartitionsChanged),
+    (7, RebalanceCause::LeaderRejoined),
+    (8, RebalanceCause::CoordinatorMoved),
+    (9, RebalanceCause::ProtocolChanged),
+    (10, RebalanceCause::MemberRemoved),
+    (11, RebalanceCause::MemberRejoined),
 ];
+
+/// The number of a cause. Exhaustive, so that no cause is forgotten.
+fn number(cause: RebalanceCause) -> i8 {
+    match cause {
+        RebalanceCause::MemberJoined => 0,
+        RebalanceCause::MemberLeft => 1,
+        RebalanceCause::SessionTimedOut => 2,
+        RebalanceCause::PollTimedOut => 3,
+        RebalanceCause::RebalanceTimedOut => 4,
+        RebalanceCause::SubscriptionChanged => 5,
+        RebalanceCause::PartitionsChanged => 6,
+        RebalanceCause::LeaderRejoined => 7,
+        RebalanceCause::CoordinatorMoved => 8,
+        RebalanceCause::ProtocolChanged => 9,
+        RebalanceCause::MemberRemoved => 10,
+        RebalanceCause::MemberRejoined => 11,
+    }
+}
+
+/// The cause of a number.
+fn cause_of(number: i8) -> Option<RebalanceCause> {
+    CAUSES.iter().find(|(known, _)| *known == number).map(|(_, cause)| *cause)
+}
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +116,6 @@ pub fn encode(rebalance: &Rebalance) -> Result<(Bytes, Bytes), EncodeError> {
         group: (&*rebalance.group).into(),
         slot: rebalance.generation.rem_euclid(SLOTS),
     };
-    let cause = CAUSES.iter().position(|cause| *cause == rebalance.cause);
     let moved = rebalance.moved.iter().take(MOVED_NAMED).map(|moved| HistoryMoved {
         topic: moved.partition.topic.as_str().into(),
         partition: moved.partition.partition.0,
@@ -103,7 +126,7 @@ pub fn encode(rebalance: &Rebalance) -> Result<(Bytes, Bytes), EncodeError> {
         at_ms: rebalance.at.0,
         took_ms: rebalance.took_ms,
         generation: rebalance.generation,
-        cause: cause.and_then(|cause| i8::try_from(cause).ok()).unwrap_or(-1),
+        cause: number(rebalance.cause),
         member: rebalance.member.as_deref().map(Into::into),
         client_id: rebalance.client_id.as_str().into(),
         client_host: rebalance.client_host.as_str().into(),
@@ -131,7 +154,7 @@ pub struct Remembered {
 pub fn decode(key: Bytes, value: Bytes) -> Result<Remembered, HistoryError> {
     let key: HistoryKey = unversioned(key)?;
     let value: HistoryValue = unversioned(value)?;
-    let cause = usize::try_from(value.cause).ok().and_then(|cause| CAUSES.get(cause));
+    let cause = cause_of(value.cause).ok_or(HistoryError::UnknownCause(value.cause))?;
     let moved = value.moved.iter().map(|moved| Moved {
         partition: TopicPartition::new(&*moved.topic, moved.partition),
         from: moved.from.as_deref().map(MemberId::from),
@@ -142,7 +165,7 @@ pub fn decode(key: Bytes, value: Bytes) -> Result<Remembered, HistoryError> {
         at: TimestampMs(value.at_ms),
         took_ms: value.took_ms,
         generation: value.generation,
-        cause: *cause.ok_or(HistoryError::UnknownCause(value.cause))?,
+        cause,
         member: value.member.as_deref().map(MemberId::from),
         client_id: value.client_id.to_string(),
         client_host: value.client_host.to_string(),
@@ -199,7 +222,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for cause in CAUSES {
+        for (stored, cause) in CAUSES {
+            assert_eq!(number(*cause), *stored);
             let (key, value) = encode(&rebalance(*cause)).unwrap();
             let remembered = Remembered { rebalance: rebalance(*cause), moved_total: 1 };
             assert_eq!(decode(key, value), Ok(remembered));

@@ -63,6 +63,9 @@ pub struct ConsumerGroupsArgs {
     /// Show types, or only groups of these types, with --list
     #[arg(long = "type", value_name = "TYPES", num_args = 0..=1, default_missing_value = "")]
     pub(super) group_type: Option<String>,
+    /// Show the group's last rebalances and why they came, with --describe
+    #[arg(long)]
+    pub(super) history: bool,
     /// Show more, with --describe
     #[arg(long)]
     pub(super) verbose: bool,
@@ -119,6 +122,7 @@ pub(super) enum View {
 pub(super) enum Action {
     List,
     Describe(View),
+    History,
     Delete,
     ResetOffsets(Scenario),
     DeleteOffsets,
@@ -150,6 +154,12 @@ impl ConsumerGroupsArgs {
             return Ok(Action::List);
         }
         self.check_groups()?;
+        if self.describe && self.history {
+            if self.offsets || self.members || self.state.is_some() {
+                bail!("--history does not go with --members, --offsets or --state");
+            }
+            return Ok(Action::History);
+        }
         if self.describe {
             return Ok(Action::Describe(self.view()?));
         }
@@ -197,6 +207,7 @@ impl ConsumerGroupsArgs {
         only(self.all_topics, "all-topics", &[reset])?;
         only(self.offsets, "offsets", &[describe])?;
         only(self.members, "members", &[describe])?;
+        only(self.history, "history", &[describe])?;
         only(self.verbose, "verbose", &[describe])?;
         only(self.state.is_some(), "state", &[list, describe])?;
         only(self.group_type.is_some(), "type", &[list])?;
@@ -289,6 +300,7 @@ mod tests {
             ("--describe --group a --group b --offsets --verbose", Action::Describe(View::Offsets)),
             ("--describe --group my-group --members --verbose", Action::Describe(View::Members)),
             ("--describe --all-groups --state", Action::Describe(View::State)),
+            ("--describe --group g --history --verbose", Action::History),
             ("--delete --group my-group --group my-other-group", Action::Delete),
             ("--delete-offsets --group g --topic t --topic u:0,1", Action::DeleteOffsets),
             ("--validate-regex -.*", Action::ValidateRegex("-.*".to_owned())),
@@ -334,6 +346,8 @@ mod tests {
             ("--describe --group g --state Stable", "does not take a value"),
             ("--describe --group g --type classic", "--type goes only with --list"),
             ("--list --members", "--members goes only with --describe"),
+            ("--list --history", "--history goes only with --describe"),
+            ("--describe --group g --history --members", "--history does not go with"),
             ("--list --group g", "--group goes only with"),
             ("--describe --group g --topic t", "--topic goes only with"),
             ("--describe --group g --to-earliest", "--to-earliest goes only with --reset-offsets"),

@@ -41,6 +41,7 @@ pub(super) async fn run(args: ConsumerGroupsArgs) -> anyhow::Result<ExitCode> {
     match action {
         Action::List => list_groups(&cluster, &args, &states, &types).await,
         Action::Describe(view) => describe::run(&cluster, &args, view).await,
+        Action::History => describe::history::run(&cluster, &args).await,
         Action::Delete => delete::groups(&cluster, &args).await,
         Action::ResetOffsets(scenario) => reset::run(&cluster, &args, &scenario).await,
         Action::DeleteOffsets => delete::offsets(&cluster, &args).await,

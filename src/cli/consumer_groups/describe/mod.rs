@@ -2,8 +2,10 @@
 //!
 //! - [`offsets`]: the table of partitions, with lag
 //! - [`members`]: the table of members
+//! - [`history`]: the table of rebalances
 //! - [`state`]: the table of coordinators and states
 
+pub(super) mod history;
 mod members;
 mod offsets;
 mod state;
