@@ -28,7 +28,7 @@ use crate::protocol::messages::sync_group::{
 };
 use crate::types::ErrorCode;
 
-fn config(migration_policy: MigrationPolicy) -> GroupConfig {
+pub fn config(migration_policy: MigrationPolicy) -> GroupConfig {
     let initial_rebalance_delay = Duration::ZERO;
     GroupConfig { migration_policy, initial_rebalance_delay, ..GroupConfig::default() }
 }
@@ -44,7 +44,7 @@ fn subscription(world: &World, owned: &Partitions) -> Bytes {
     encode_versioned(&subscription, 1).unwrap()
 }
 
-fn joining(world: &World, member: &str, owned: &Partitions) -> JoinGroupRequest {
+pub fn joining(world: &World, member: &str, owned: &Partitions) -> JoinGroupRequest {
     let metadata = subscription(world, owned);
     JoinGroupRequest {
         group_id: Str::from(GROUP),
@@ -57,12 +57,12 @@ fn joining(world: &World, member: &str, owned: &Partitions) -> JoinGroupRequest 
     }
 }
 
-fn joins(world: &mut World, request: JoinGroupRequest) -> Vec<(RequestId, Answer)> {
+pub fn joins(world: &mut World, request: JoinGroupRequest) -> Vec<(RequestId, Answer)> {
     let asked = world.asked(3, request);
     world.run(Command::Join(asked))
 }
 
-fn joined(replies: Vec<(RequestId, Answer)>) -> Vec<JoinGroupResponse> {
+pub fn joined(replies: Vec<(RequestId, Answer)>) -> Vec<JoinGroupResponse> {
     let join = |answer| match answer {
         Answer::Join(response) => response,
         other => panic!("{other:?}"),
@@ -71,16 +71,16 @@ fn joined(replies: Vec<(RequestId, Answer)>) -> Vec<JoinGroupResponse> {
 }
 
 /// The one answer to a JoinGroup that does not wait.
-fn rejoined(world: &mut World, member: &str, owned: &Partitions) -> JoinGroupResponse {
+pub fn rejoined(world: &mut World, member: &str, owned: &Partitions) -> JoinGroupResponse {
     let request = joining(world, member, owned);
     joined(joins(world, request)).remove(0)
 }
 
-fn syncs(world: &mut World, member: &str, generation_id: i32) -> SyncGroupResponse {
+pub fn syncs(world: &mut World, member: &str, generation_id: i32) -> SyncGroupResponse {
     sync_with(world, member, generation_id, Vec::new())
 }
 
-fn sync_with(
+pub fn sync_with(
     world: &mut World,
     member: &str,
     generation_id: i32,
@@ -102,7 +102,7 @@ fn sync_with(
     }
 }
 
-fn classic_beat(world: &mut World, member: &str, generation_id: i32) -> ErrorCode {
+pub fn classic_beat(world: &mut World, member: &str, generation_id: i32) -> ErrorCode {
     let request = HeartbeatRequest {
         group_id: Str::from(GROUP),
         generation_id,
@@ -128,7 +128,7 @@ fn leaves(world: &mut World, member: &str) -> ErrorCode {
     }
 }
 
-fn has(world: &World, response: &SyncGroupResponse) -> Partitions {
+pub fn has(world: &World, response: &SyncGroupResponse) -> Partitions {
     assert_eq!(response.error_code, 0);
     let assignment: ConsumerProtocolAssignment =
         decode_versioned(response.assignment.clone()).unwrap();

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::classic::{classic_beat, config, has, rejoined, syncs};
 use super::world::*;
+use crate::coordinator::group::MigrationPolicy;
 use crate::coordinator::group::assignor::Partitions;
+use crate::coordinator::group::machine::Group;
 use crate::protocol::Str;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
@@ -31,9 +34,23 @@ struct Consumer {
     says: bool,
 }
 
+/// A cooperative consumer of the classic protocol.
+#[derive(Debug, Default)]
+struct Classic {
+    /// Empty until it has been told.
+    id: String,
+    generation: i32,
+    owned: Partitions,
+    /// It joins with its next request, and syncs with the one after that.
+    rejoins: bool,
+    syncs: bool,
+}
+
 struct Play {
     world: World,
     consumers: Vec<Consumer>,
+    classics: Vec<Classic>,
+    with_classics: bool,
     state: u64,
     made: u32,
 }
@@ -88,7 +105,79 @@ impl Play {
         self.world.beat(leave);
     }
 
+    /// Whether there is a group that a classic member can be in.
+    fn has_members(&self) -> bool {
+        match self.world.machine.groups.get(GROUP).map(|group| &**group) {
+            Some(Group::Consumer(group)) => !group.is_empty(),
+            Some(Group::Classic(_)) => panic!("nobody may go back"),
+            None => false,
+        }
+    }
+
+    /// What a classic consumer does next.
+    fn classic_beat(&mut self, at: usize) {
+        let mut one = std::mem::take(&mut self.classics[at]);
+        let world = &mut self.world;
+        if !world.group().members.contains_key(&*one.id) {
+            // Its session has ended, which it knows itself: what it had is lost.
+            one.owned = Partitions::default();
+        }
+        if one.rejoins {
+            let answer = rejoined(world, &one.id, &one.owned);
+            match ErrorCode::from_code(answer.error_code) {
+                Some(ErrorCode::None) => {
+                    (one.id, one.generation) = (answer.member_id.to_string(), answer.generation_id);
+                    (one.rejoins, one.syncs) = (false, true);
+                }
+                Some(ErrorCode::UnknownMemberId) => one = Classic::lost(),
+                other => panic!("{other:?}"),
+            }
+        } else if one.syncs {
+            let answer = syncs(world, &one.id, one.generation);
+            match ErrorCode::from_code(answer.error_code) {
+                Some(ErrorCode::None) => {
+                    let told = has(world, &answer);
+                    // KIP-429: what it has to give up it gives up at once, and joins again.
+                    one.rejoins = !one.owned.is_subset(&told);
+                    (one.syncs, one.owned) = (false, told);
+                }
+                Some(ErrorCode::RebalanceInProgress) => one.rejoins = true,
+                Some(_) => one = Classic::lost(),
+                None => panic!("{answer:?}"),
+            }
+        } else {
+            match classic_beat(world, &one.id, one.generation) {
+                ErrorCode::None => {}
+                ErrorCode::RebalanceInProgress => one.rejoins = true,
+                _ => one = Classic::lost(),
+            }
+        }
+        self.classics[at] = one;
+    }
+
+    fn step_classic(&mut self) {
+        let count = self.classics.len() as u64;
+        if !self.has_members() {
+            return self.classics.clear();
+        }
+        match self.draw(12) {
+            0 if count < 4 => self.classics.push(Classic::lost()),
+            1 if count > 0 => {
+                let at = self.draw(count) as usize;
+                self.classics.remove(at);
+            }
+            _ if count > 0 => {
+                let at = self.draw(count) as usize;
+                self.classic_beat(at);
+            }
+            _ => {}
+        }
+    }
+
     fn step(&mut self) {
+        if self.with_classics && self.draw(3) == 0 {
+            return self.step_classic();
+        }
         let count = self.consumers.len() as u64;
         match self.draw(20) {
             0 if count < 8 => self.start(),
@@ -128,13 +217,22 @@ impl Play {
 
     fn check(&self, seed: u64, step: u32) {
         let Some(group) = self.world.machine.groups.get(GROUP) else { return };
-        let crate::coordinator::group::machine::Group::Consumer(group) = &**group else { return };
+        let Group::Consumer(group) = &**group else { return };
         let mut owners: BTreeMap<TopicIdPartition, &str> = BTreeMap::new();
         for (id, member) in &group.members {
             let held = member.current.assigned.iter().chain(member.current.revoking.iter());
             for partition in held {
                 let other = owners.insert(partition, id);
                 assert_eq!(other, None, "seed {seed} step {step}: {partition:?} is {id}'s too");
+            }
+        }
+        for one in &self.classics {
+            let member = group.members.get(&*one.id);
+            if let Some(member) = member.filter(|member| member.current.epoch == one.generation) {
+                let held = member.current.assigned.union(&member.current.revoking);
+                let owned =
+                    one.owned.filter(|topic, _| self.world.image.topic_name(topic).is_some());
+                assert!(owned.is_subset(&held), "seed {seed} step {step}: {} has too much", one.id);
             }
         }
         // A consumer that is still a member works on nothing that the coordinator thinks another's.
@@ -159,6 +257,12 @@ impl Play {
                 self.beat(at, false);
                 at += usize::from(self.consumers.len() == before);
             }
+            if !self.has_members() {
+                self.classics.clear();
+            }
+            for at in 0..self.classics.len() {
+                self.classic_beat(at);
+            }
             // Less than a rebalance timeout; in the end more than what the expressions wait.
             self.world.pass(Duration::from_millis(700));
         }
@@ -171,7 +275,13 @@ impl Play {
             assert_eq!(consumer.owned, *member.current.assigned, "seed {seed}: {}", consumer.id);
             assert_eq!(Some(&consumer.owned), member.target.as_deref(), "seed {seed}");
         }
+        for one in &self.classics {
+            let member = self.world.member(&one.id);
+            assert_eq!(one.owned, *member.current.assigned, "seed {seed}: {}", one.id);
+        }
+        let of_classics: usize = self.classics.iter().map(|one| one.owned.len()).sum();
         let owned: usize = self.consumers.iter().map(|consumer| consumer.owned.len()).sum();
+        let owned = owned + of_classics;
         let subscribed = group.subscribed_topics();
         let topics = subscribed.iter().filter_map(|name| self.world.image.topic(name));
         let wanted: usize = topics.map(|topic| topic.partitions.len()).sum();
@@ -217,11 +327,19 @@ impl Consumer {
     }
 }
 
-#[test]
-fn whatever_happens_nobody_owns_what_another_owns() {
-    for seed in 0..60 {
-        let world = World::new(&[("t", 3), ("u", 2)]);
-        let mut play = Play { world, consumers: Vec::new(), state: seed, made: 0 };
+impl Classic {
+    /// One that is no member and has nothing.
+    fn lost() -> Self {
+        Self { rejoins: true, ..Self::default() }
+    }
+}
+
+fn plays(seeds: std::ops::Range<u64>, with_classics: bool) {
+    for seed in seeds {
+        let config = config(MigrationPolicy::Upgrade);
+        let world = World::with(config, &[("t", 3), ("u", 2)]);
+        let (consumers, classics) = (Vec::new(), Vec::new());
+        let mut play = Play { world, consumers, classics, with_classics, state: seed, made: 0 };
         for step in 0..400 {
             play.step();
             play.check(seed, step);
@@ -230,4 +348,14 @@ fn whatever_happens_nobody_owns_what_another_owns() {
         play.settle(seed);
         assert_eq!(play.world.durable(), play.world.replayed(), "seed {seed}");
     }
+}
+
+#[test]
+fn whatever_happens_nobody_owns_what_another_owns() {
+    plays(0..60, false);
+}
+
+#[test]
+fn with_classic_members_among_them_too() {
+    plays(0..60, true);
 }
