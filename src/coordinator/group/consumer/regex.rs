@@ -108,7 +108,7 @@ fn compile(regex: &str) -> Result<Regex, Refusal> {
         Refusal::new(ErrorCode::InvalidRegularExpression, message)
     };
     // Alone first: what closes a group that it has not opened must not close ours.
-    Regex::new(regex).map_err(invalid)?;
-    let whole = format!(r"\A(?:{regex})\z");
-    RegexBuilder::new(&whole).size_limit(MAX_COMPILED_BYTES).build().map_err(invalid)
+    let limited = |regex: &str| RegexBuilder::new(regex).size_limit(MAX_COMPILED_BYTES).build();
+    limited(regex).map_err(invalid)?;
+    limited(&format!(r"\A(?:{regex})\z")).map_err(invalid)
 }
