@@ -19,8 +19,8 @@ pub(super) async fn groups(
     let groups = super::named_groups(cluster, args).await?;
     let outcome = cluster.delete_groups(&groups).await?;
     let (said, complaint) = report(&outcome);
-    std::io::stdout().write_all(said.as_bytes())?;
     eprint!("{complaint}");
+    std::io::stdout().write_all(said.as_bytes())?;
     Ok(if complaint.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
