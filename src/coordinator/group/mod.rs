@@ -10,8 +10,6 @@
 //! - `admin`: listing, describing and deleting groups
 //! - [`rebalance`]: what is remembered of a rebalance
 
-#![allow(dead_code)] // until the parts of the group have come together
-
 mod admin;
 mod assignor;
 mod classic;

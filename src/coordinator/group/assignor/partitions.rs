@@ -78,6 +78,7 @@ impl Partitions {
     }
 
     /// How many there are.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.0.iter().map(|(_, partitions)| partitions.len()).sum()
     }

@@ -157,11 +157,6 @@ impl ClassicGroup {
         self.protocol.as_deref()
     }
 
-    /// Since when it has its state, if that was ever said.
-    pub fn since(&self) -> Option<TimestampMs> {
-        self.since
-    }
-
     /// Whether its members are consumers.
     pub fn is_of_consumers(&self) -> bool {
         self.protocol_type() == Some(CONSUMER)

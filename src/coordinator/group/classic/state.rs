@@ -30,6 +30,7 @@ pub(in crate::coordinator::group) enum State {
 
 impl State {
     /// All of them.
+    #[cfg(test)]
     pub const ALL: [State; 5] = [
         State::Empty,
         State::PreparingRebalance,

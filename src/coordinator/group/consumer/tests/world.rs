@@ -15,9 +15,7 @@ use crate::coordinator::group::rebalance::Rebalance;
 use crate::coordinator::group::record::GroupRecord;
 use crate::coordinator::group::{GroupConfig, GroupMachine};
 use crate::coordinator::shard::RequestId;
-use crate::metadata::{
-    BrokerRegistration, Cause, Image, LeaderRecoveryState, MetadataRecord, Partition,
-};
+use crate::metadata::{Cause, Image, LeaderRecoveryState, MetadataRecord, Partition};
 use crate::protocol::Str;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequestTopicPartitions,
@@ -25,8 +23,8 @@ use crate::protocol::messages::consumer_group_heartbeat::{
 use crate::types::clock::{Monotonic, TimestampMs};
 use crate::types::machine::{Machine, Now};
 use crate::types::{
-    BrokerEpoch, DirectoryId, ErrorCode, IncarnationId, LeaderEpoch, NodeId, Offset,
-    PartitionEpoch, PartitionId, TopicId, TopicName,
+    DirectoryId, ErrorCode, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, TopicId,
+    TopicName,
 };
 
 pub const GROUP: &str = "g";
@@ -83,27 +81,6 @@ impl World {
         let topic_id = self.id(name);
         let records = [MetadataRecord::TopicRemoved { topic_id }];
         self.image.apply_entry(&records, Offset(0)).unwrap();
-        self.publish();
-    }
-
-    /// Brokers 0, 1 and 2, each in a rack of its own.
-    pub fn racks(&mut self, racks: [&str; 3]) {
-        for (node, rack) in (0..).zip(racks) {
-            let registration = Arc::new(BrokerRegistration {
-                node_id: NodeId(node),
-                broker_epoch: BrokerEpoch(1),
-                incarnation: IncarnationId::ZERO,
-                endpoints: Vec::new(),
-                rack: Some(rack.to_owned()),
-                fenced: false,
-                in_controlled_shutdown: false,
-                directories: Vec::new(),
-                features: Vec::new(),
-            });
-            let records =
-                [MetadataRecord::Broker { registration, cause: Cause::Registered(NodeId(node)) }];
-            self.image.apply_entry(&records, Offset(0)).unwrap();
-        }
         self.publish();
     }
 
