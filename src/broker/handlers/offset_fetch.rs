@@ -76,7 +76,7 @@ impl OffsetFetch {
             let mut told = fetched.await.unwrap_or_else(|error| OffsetFetchResponseGroup {
                 group_id,
                 topics: Vec::new(),
-                error_code: error.code(),
+                error_code: in_fetchers_words(error).code(),
             });
             if told.error_code != 0 {
                 // Before there was an error for the whole each partition bears it.
@@ -91,6 +91,15 @@ impl OffsetFetch {
             told.topics.extend(unknown);
             told
         }
+    }
+}
+
+/// As Kafka's coordinator has it: consumers before 3.9 take COORDINATOR_NOT_AVAILABLE in this answer
+/// for the end, and ask again after NOT_COORDINATOR.
+fn in_fetchers_words(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::CoordinatorNotAvailable => ErrorCode::NotCoordinator,
+        other => other,
     }
 }
 
@@ -210,6 +219,18 @@ mod tests {
             .to_vec();
         name_results(&image, &mut told);
         assert_eq!(told, [nothing(wanted("orders", topic_id(0)), ErrorCode::None)]);
+    }
+
+    #[test]
+    fn what_passes_is_told_so_that_every_client_asks_again() {
+        for (met, told) in [
+            (ErrorCode::CoordinatorNotAvailable, ErrorCode::NotCoordinator),
+            (ErrorCode::NotCoordinator, ErrorCode::NotCoordinator),
+            (ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorLoadInProgress),
+            (ErrorCode::UnknownServerError, ErrorCode::UnknownServerError),
+        ] {
+            assert_eq!(in_fetchers_words(met), told, "{}", met.name());
+        }
     }
 
     #[test]
