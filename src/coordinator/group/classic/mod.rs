@@ -141,7 +141,9 @@ pub(super) fn leave(draft: &mut Draft<'_>, asked: Asked<LeaveGroupRequest>) {
 
 /// A member committed offsets, which shows that it is alive.
 pub(super) fn committed(draft: &mut Draft<'_>, id: &GroupId, member: &str) {
-    if let Some(Group::Classic(group)) = draft.group(id).map(|group| &**group) {
+    if let Some(Group::Classic(group)) = draft.group(id).map(|group| &**group)
+        && group.member(member).is_some()
+    {
         let mut group = group.clone();
         keep_alive(&mut group, member, draft.now);
         put(draft, id, group);

@@ -8,6 +8,7 @@ use crate::coordinator::group::ids::GroupId;
 use crate::coordinator::group::record::GroupRecord;
 use crate::coordinator::group::stored::{GroupMetadataValue, StoredMember};
 use crate::protocol::consumer_protocol::{ConsumerProtocolSubscription, encode_versioned};
+use crate::protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use crate::types::ErrorCode;
 
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -135,4 +136,25 @@ fn an_empty_group_without_offsets_goes_with_the_next_walk() {
     bench.tick();
     assert!(bench.machine.groups.is_empty());
     assert!(bench.replayed().groups.is_empty());
+}
+
+/// One that was never more than a name to join with holds offsets all the same.
+#[test]
+fn a_group_of_which_nothing_but_offsets_is_kept_does_not_go_with_a_commit() {
+    let mut bench = Bench::new(GroupConfig::default());
+    let join = JoinGroupRequest {
+        group_id: "g".into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+        session_timeout_ms: 10_000,
+        ..JoinGroupRequest::default()
+    };
+    bench.ask(9, join, Command::Join);
+    bench.commit(9, commit("g", "t", &[0], 5));
+    bench.pass(Duration::from_secs(10));
+    bench.tick();
+    bench.delete(delete("g", "t", &[0]));
+    bench.commit(9, commit("g", "t", &[0], 6));
+    assert_eq!(bench.offsets().len(), 1);
+    assert!(bench.machine.groups.contains_key("g"));
 }
