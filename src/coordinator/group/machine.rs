@@ -95,6 +95,9 @@ impl GroupMachine {
         let now = draft.now.monotonic;
         let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
         for (_, id) in due.take(GROUPS_PER_TICK) {
+            if draft.room() == 0 {
+                break;
+            }
             match self.groups.get(id).map(|group| &**group) {
                 Some(Group::Classic(group)) => classic::expire(draft, id, group),
                 Some(Group::Consumer(group)) => consumer::expire(draft, id, group),
@@ -114,6 +117,14 @@ impl GroupMachine {
             }
         }
         offsets::loaded(draft);
+    }
+
+    /// A group that is taken back without its offsets, to be another one, is there until it is that: no
+    /// offset is nobody's.
+    fn keep_for_offsets(&mut self, id: &GroupId) {
+        if !self.groups.contains_key(id) && self.offsets.of(id).next().is_some() {
+            offsets::ensure_group(&mut self.groups, id);
+        }
     }
 
     fn index(&mut self, id: &GroupId) {
@@ -186,6 +197,7 @@ impl Machine for GroupMachine {
             }
             GroupRecord::Classic { group, value } => {
                 classic::apply(&mut self.groups, group, value.as_ref());
+                self.keep_for_offsets(group);
                 self.index(group);
             }
             GroupRecord::Consumer { group, .. }
@@ -195,6 +207,7 @@ impl Machine for GroupMachine {
             | GroupRecord::Current { group, .. }
             | GroupRecord::Regex { group, .. } => {
                 consumer::apply(&mut self.groups, record);
+                self.keep_for_offsets(group);
                 self.index(group);
             }
         }

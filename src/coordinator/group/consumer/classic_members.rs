@@ -76,7 +76,8 @@ pub(in crate::coordinator::group) fn classic_join(
     let Some(Group::Consumer(group)) = draft.group(&id).map(|group| (**group).clone()) else {
         return classic::join(draft, asked);
     };
-    if group.is_empty() && asked.body.member_id.is_empty() {
+    let session_timeout = check_session_timeout(asked.body.session_timeout_ms, draft.config());
+    if group.is_empty() && asked.body.member_id.is_empty() && session_timeout.is_ok() {
         super::remove(draft, &id, &group);
         return classic::join(draft, asked);
     }
@@ -97,10 +98,10 @@ fn join(
     asked: &Asked<JoinGroupRequest>,
 ) -> Result<JoinGroupResponse, Refusal> {
     let body = &asked.body;
+    check_session_timeout(body.session_timeout_ms, edit.config)?;
     if edit.group.is_empty() {
         return Err(Refusal::unknown_member(&body.member_id, &edit.id));
     }
-    check_session_timeout(body.session_timeout_ms, edit.config)?;
     refuse_if_full(&edit, &body.member_id)?;
     check_protocols(&edit, body)?;
     let is_unknown = body.member_id.is_empty();

@@ -23,6 +23,9 @@ use crate::protocol::messages::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
 use crate::protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
+use crate::protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use crate::protocol::messages::sync_group::{
     SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse,
 };
@@ -335,4 +338,37 @@ fn a_classic_member_has_its_own_session_timeout_and_leaves() {
         assert_eq!(world.group().members.len(), 1);
     }
     assert_eq!(world.durable(), world.replayed());
+}
+
+#[test]
+fn what_an_empty_group_committed_stays_a_groups_when_it_makes_place() {
+    let mut world = World::new(&[("t", 1)]);
+    world.beat(join("a", &["t"]));
+    world.beat(plain("a", -1));
+    let commit = OffsetCommitRequest {
+        group_id: Str::from(GROUP),
+        topics: vec![OffsetCommitRequestTopic {
+            name: Str::from("t"),
+            topic_id: world.id("t").0,
+            partitions: vec![OffsetCommitRequestPartition::default()],
+        }],
+        ..OffsetCommitRequest::default()
+    };
+    let asked = world.asked(9, commit);
+    world.ask(Command::CommitOffsets(asked));
+    let too_short =
+        JoinGroupRequest { session_timeout_ms: 1, ..joining(&world, "", &Partitions::default()) };
+    let refused = joined(joins(&mut world, too_short)).remove(0);
+    assert_eq!(refused.error_code, ErrorCode::InvalidSessionTimeout.code());
+    assert!(world.group().is_empty());
+
+    let first = joining(&world, "", &Partitions::default());
+    assert_eq!(joins(&mut world, first), []);
+    world.failover();
+    assert_eq!(world.machine.committed_offsets().count(), 1);
+    assert!(world.machine.groups.contains_key(GROUP));
+    world.pass(GroupConfig::default().offsets_retention);
+    world.pass(GroupConfig::default().offsets_retention_check_interval);
+    assert_eq!(world.machine.committed_offsets().count(), 0);
+    assert!(world.machine.groups.is_empty());
 }
