@@ -12,6 +12,10 @@ use crate::coordinator::shard::RequestId;
 use crate::metadata::Image;
 use crate::types::machine::{Decision, Now};
 
+/// How many bytes the records take that a decision about many groups at once gives: they are one
+/// batch, and one that a partition of `__consumer_offsets` refuses would be refused for ever.
+const BYTES_PER_DECISION: usize = 256 * 1024;
+
 /// A decision in the making. A group is changed by taking a clone (cheap: what is large in a group
 /// is shared), changing that, recording what is durable of it and [`Draft::put`]ting it back.
 pub(super) struct Draft<'a> {
@@ -20,13 +24,16 @@ pub(super) struct Draft<'a> {
     /// The time.
     pub now: Now,
     groups: BTreeMap<GroupId, Option<Arc<Group>>>,
+    /// About how many bytes the records take, but for the values of consumer groups.
+    bytes: usize,
     decision: Decision<GroupRecord, Note, (RequestId, Answer), Effect>,
 }
 
 impl<'a> Draft<'a> {
     /// A decision on `machine` at `now`.
     pub fn new(machine: &'a GroupMachine, now: Now) -> Self {
-        Self { machine, now, groups: BTreeMap::new(), decision: Decision::default() }
+        let (groups, decision) = (BTreeMap::new(), Decision::default());
+        Self { machine, now, groups, bytes: 0, decision }
     }
 
     /// The settings.
@@ -55,7 +62,14 @@ impl<'a> Draft<'a> {
 
     /// Adds a durable fact.
     pub fn record(&mut self, record: GroupRecord) {
+        self.bytes += record.size_bytes();
         self.decision.records.push(record);
+    }
+
+    /// How many bytes a decision about many groups may still take; none: what is left to decide is for
+    /// the next one.
+    pub fn room(&self) -> usize {
+        BYTES_PER_DECISION.saturating_sub(self.bytes)
     }
 
     /// Adds a soft fact that is not a group.

@@ -16,7 +16,7 @@ use crate::metadata::Image;
 use crate::types::clock::Monotonic;
 use crate::types::machine::{Decision, Machine, Now};
 
-/// How many groups one tick looks after; the others' turn comes with the next, at once.
+/// How many groups one tick looks after at most; the others' turn comes with the next, at once.
 const GROUPS_PER_TICK: usize = 64;
 
 /// A group, under the protocol that it speaks.

@@ -80,3 +80,30 @@ pub enum GroupRecord {
         value: Option<ConsumerGroupRegularExpressionValue>,
     },
 }
+
+/// What a record takes beside its names: its frame in a batch, and small values.
+const FRAME_BYTES: usize = 64;
+
+impl GroupRecord {
+    /// About how many bytes it takes in the log. Of values those count that a group's passing leaves:
+    /// of a consumer group's only tombstones.
+    pub(super) fn size_bytes(&self) -> usize {
+        FRAME_BYTES
+            + match self {
+                Self::Offset { group, partition, .. } => group.len() + partition.topic.len(),
+                Self::Classic { group, value } => {
+                    let members = value.iter().flat_map(|value| &value.members);
+                    let member_bytes = members.map(|member| {
+                        let opaque = member.subscription.len() + member.assignment.len();
+                        FRAME_BYTES + member.member_id.len() + member.client_id.len() + opaque
+                    });
+                    group.len() + member_bytes.sum::<usize>()
+                }
+                Self::Consumer { group, .. } | Self::TargetEpoch { group, .. } => group.len(),
+                Self::Member { group, member, .. }
+                | Self::Target { group, member, .. }
+                | Self::Current { group, member, .. } => group.len() + member.len(),
+                Self::Regex { group, regex, .. } => group.len() + regex.len(),
+            }
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::coordinator::group::command::Asked;
-use crate::coordinator::group::consumer::edit::Edit;
+use crate::coordinator::group::consumer::edit::{Edit, member_tombstones};
 use crate::coordinator::group::consumer::heartbeat::{known_static, open};
 use crate::coordinator::group::consumer::member::{
     Current, MemberState, STATIC_LEAVE_EPOCH, Timers,
@@ -15,6 +15,7 @@ use crate::coordinator::group::consumer::{migrate, regex};
 use crate::coordinator::group::draft::Draft;
 use crate::coordinator::group::ids::{GroupId, MemberId};
 use crate::coordinator::group::rebalance::RebalanceCause;
+use crate::coordinator::group::record::GroupRecord;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
 };
@@ -101,6 +102,7 @@ pub(in crate::coordinator::group) fn expire(
     id: &GroupId,
     group: &ConsumerGroup,
 ) {
+    let mut room = draft.room();
     let mut edit = Edit::new(draft, id.clone(), group.clone());
     let now = edit.now.monotonic;
     let is_due = |at: Option<Monotonic>| at.is_some_and(|at| at <= now);
@@ -113,8 +115,15 @@ pub(in crate::coordinator::group) fn expire(
         _ => None,
     };
     let members = group.members.iter();
-    let gone: Vec<(MemberId, RebalanceCause)> =
-        members.filter_map(|(id, member)| Some((id.clone(), overdue(&member.timers)?))).collect();
+    let gone = members.filter_map(|(id, member)| Some((id.clone(), overdue(&member.timers)?)));
+    // Those that there is no room for are overdue still, and go with the next tick.
+    let gone: Vec<(MemberId, RebalanceCause)> = gone
+        .take_while(|(member, _)| {
+            let fits = room > 0;
+            room = room.saturating_sub(passing_bytes(id, group, member));
+            fits
+        })
+        .collect();
     if let Some((_, cause)) = gone.first() {
         let ids: Vec<MemberId> = gone.iter().map(|(id, _)| id.clone()).collect();
         fence_and_finish(draft, edit, &ids, *cause, "");
@@ -122,6 +131,13 @@ pub(in crate::coordinator::group) fn expire(
         edit.group.look_ahead();
         edit.finish(draft);
     }
+}
+
+/// About how many bytes it takes to take a member away, with the expression that it may have had.
+fn passing_bytes(id: &GroupId, group: &ConsumerGroup, member: &MemberId) -> usize {
+    let regex = group.members.get(member).and_then(|member| member.metadata.regex.as_deref());
+    let tombstones = member_tombstones(id, member);
+    tombstones.iter().map(GroupRecord::size_bytes).sum::<usize>() + regex.map_or(0, str::len)
 }
 
 /// The group has been read from the log: every member gets a full session, and who has partitions

@@ -106,7 +106,7 @@ fn walk(draft: &mut Draft<'_>, sweep: &mut Sweep, budget: &mut Budget) {
     let machine = draft.machine;
     let mut groups = machine.groups.range::<GroupId, _>((from, Bound::Unbounded));
     for (id, _) in groups.by_ref().take(GROUPS_PER_DECISION) {
-        if !look_at(draft, id, budget) {
+        if draft.room() == 0 || !look_at(draft, id, budget) {
             return;
         }
         sweep.after = Some(id.clone());

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::world::*;
+use crate::coordinator::group::GroupMachine;
 use crate::coordinator::group::assignor::Partitions;
 use crate::coordinator::group::command::{Answer, Command};
 use crate::coordinator::group::rebalance::RebalanceCause;
+use crate::coordinator::shard::ShardMachine;
 use crate::protocol::Str;
 use crate::protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use crate::types::ErrorCode;
@@ -340,4 +342,26 @@ fn groups_describe_themselves() {
     assert_eq!(&*member.assignment.topic_partitions[0].topic_name, "t");
     assert_eq!(groups[1].error_code, ErrorCode::GroupIdNotFound as i16);
     assert_eq!(groups[1].error_message.as_deref(), Some("Group h not found."));
+}
+
+/// What a tick decides is one batch; one that the log refuses would stop all groups' clocks.
+#[test]
+fn of_many_that_go_at_once_each_tick_takes_as_many_as_a_batch_has_room_for() {
+    let mut world = World::new(&[("t", 1)]);
+    for index in 0..200 {
+        world.beat(join(&format!("{index:02000}"), &["t"]));
+    }
+    world.now += Duration::from_secs(60);
+    let mut ticks = 0;
+    while world.machine.next_deadline().is_some_and(|due| due.0 <= world.now) {
+        let from = world.log.len();
+        world.run(Command::Tick);
+        let stored = world.log[from..].iter().map(GroupMachine::encode);
+        let bytes: usize =
+            stored.map(|(key, value)| key.len() + value.map_or(0, |value| value.len())).sum();
+        assert!((1..1 << 19).contains(&bytes), "{bytes}");
+        ticks += 1;
+    }
+    assert!(ticks > 1 && world.group().is_empty(), "{ticks}");
+    assert_eq!(world.durable(), world.replayed());
 }

@@ -196,3 +196,22 @@ fn the_offsets_of_a_large_topic_go_in_parts() {
     assert_eq!(bench.tick(), [503]);
     assert_eq!(bench.machine.next_deadline(), check_due);
 }
+
+/// One batch that the log refuses would be tried for ever.
+#[test]
+fn groups_with_long_names_go_a_few_at_a_time() {
+    let mut bench = Bench::new(GroupConfig::default());
+    for index in 0..60 {
+        let group = format!("{index:030000}");
+        bench.commit(9, commit(&group, "t", &[0], 5));
+        bench.delete(delete(&group, "t", &[0]));
+    }
+    bench.pass(CHECK);
+    while bench.machine.next_deadline().is_some_and(|due| due <= bench.now.monotonic) {
+        let from = bench.log.len();
+        bench.run(Command::Tick);
+        let bytes: usize = bench.log[from..].iter().map(|(key, _)| key.len()).sum();
+        assert!((1..1 << 19).contains(&bytes), "{bytes}");
+    }
+    assert!(bench.machine.groups.is_empty());
+}
