@@ -63,7 +63,7 @@ macro_rules! asked {
         ) -> impl Future<Output = Result<$response, ErrorCode>> + Send + use<> {
             let group = request.group_id.clone();
             let make = self.asked(asker, request);
-            let submitted = self.coordinator.submit(&group, |id| Command::$command(make(id)));
+            let submitted = self.submit(&group, |id| Command::$command(make(id)));
             async move {
                 match submitted.await? {
                     Answer::$answer(response) => Ok(response),
@@ -136,7 +136,7 @@ impl Groups {
         let group = request.group_id.clone();
         let make = self.asked(asker, request);
         let make = |id| Command::FetchOffsets(make(id), stable);
-        let submitted = self.coordinator.submit(&group, make);
+        let submitted = self.submit(&group, make);
         async move {
             match submitted.await? {
                 Answer::OffsetsFetched(response) => Ok(response),
@@ -221,6 +221,17 @@ impl Groups {
         gathered(submitted, take, refused)
     }
 
+    fn submit(
+        &self,
+        group: &str,
+        make: impl FnOnce(RequestId) -> Command,
+    ) -> Submission<GroupMachine> {
+        match check_name(group) {
+            Ok(()) => self.coordinator.submit(group, make),
+            Err(error) => Submission::refused(error),
+        }
+    }
+
     fn asked<R>(&self, asker: Asker, body: R) -> impl FnOnce(RequestId) -> Asked<R> + use<R> {
         let fresh = self.random.uuid();
         let Asker { client, version } = asker;
@@ -250,6 +261,15 @@ impl Groups {
     }
 }
 
+/// Compact strings may be longer than Kafka takes them, and than a record's key has room for: what
+/// was acknowledged to such a group would be another group's after a failover.
+fn check_name(group: &str) -> Result<(), ErrorCode> {
+    match group.len() > i16::MAX as usize {
+        true => Err(ErrorCode::InvalidGroupId),
+        false => Ok(()),
+    }
+}
+
 /// One result for each group that was asked for, whoever coordinates it.
 async fn gathered<T>(
     submitted: Vec<(Vec<Str>, Submission<GroupMachine>)>,
@@ -270,4 +290,21 @@ async fn gathered<T>(
 fn not_an_answer(answer: &Answer) -> ErrorCode {
     tracing::error!(?answer, "a group's coordinator answered something else");
     ErrorCode::UnknownServerError
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_called_what_a_key_has_room_for() {
+        for (length, told) in [
+            (0, Ok(())),
+            (32_767, Ok(())),
+            (32_768, Err(ErrorCode::InvalidGroupId)),
+            (100_000, Err(ErrorCode::InvalidGroupId)),
+        ] {
+            assert_eq!(check_name(&"g".repeat(length)), told, "{length}");
+        }
+    }
 }

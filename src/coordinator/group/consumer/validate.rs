@@ -23,6 +23,9 @@ pub(super) fn validate(
     not_blank(Some(&request.group_id), "GroupId can't be empty.")?;
     not_blank(request.instance_id.as_ref(), "InstanceId can't be empty.")?;
     not_blank(request.rack_id.as_ref(), "RackId can't be empty.")?;
+    // Both are in keys of records: cut, they would be others after a failover.
+    fits_a_key(Some(&request.member_id), "MemberId is too long.")?;
+    fits_a_key(request.subscribed_topic_regex.as_ref(), "SubscribedTopicRegex is too long.")?;
     match epoch {
         JOIN_EPOCH => validate_join(request)?,
         STATIC_LEAVE_EPOCH if request.instance_id.is_none() => {
@@ -70,6 +73,13 @@ fn validate_assignor(assignor: Option<&Str>, config: &GroupConfig) -> Result<(),
 fn not_blank(text: Option<&Str>, fault: &str) -> Result<(), Refusal> {
     match text {
         Some(text) if text.trim().is_empty() => Err(invalid(fault)),
+        _ => Ok(()),
+    }
+}
+
+fn fits_a_key(text: Option<&Str>, fault: &str) -> Result<(), Refusal> {
+    match text {
+        Some(text) if text.len() > i16::MAX as usize => Err(invalid(fault)),
         _ => Ok(()),
     }
 }

@@ -115,3 +115,18 @@ fn commits_and_fetches_need_the_members_epoch() {
     world.beat(plain("a", -1));
     assert_eq!(world.group().check_commit("", None, -1, 2), Ok(()), "nobody is there to mind");
 }
+
+#[test]
+fn what_a_key_has_no_room_for_is_refused() {
+    let mut world = World::new(&[("t", 1)]);
+    let long = "m".repeat(32_768);
+    let response = world.beat(join(&long, &["t"]));
+    refused(&response, ErrorCode::InvalidRequest, "MemberId is too long.");
+    let by_regex = ConsumerGroupHeartbeatRequest {
+        subscribed_topic_regex: Some(long.as_str().into()),
+        ..join("a", &[])
+    };
+    refused(&world.beat(by_regex), ErrorCode::InvalidRequest, "SubscribedTopicRegex is too long.");
+    assert_eq!(world.beat(join(&long[1..], &["t"])).error_code, 0);
+    assert_eq!(world.durable(), world.replayed());
+}
