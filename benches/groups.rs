@@ -42,6 +42,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use tokio::task::block_in_place;
 
 use harness::{Cluster, PATIENCE};
 
@@ -196,7 +197,7 @@ fn partition_of(group: &str) -> i32 {
 
 async fn commits() {
     let cluster = Cluster::start(3, BROKERS);
-    cluster.create_topic(TOPIC, 10, 3, &[]);
+    block_in_place(|| cluster.create_topic(TOPIC, 10, 3, &[]));
     let (node, address, groups) = groups_of_one_coordinator(&cluster, 32).await;
     cluster.await_in_sync(OFFSETS_TOPIC, 3);
     println!("commits to coordinator {node}, {} groups, one connection each", groups.len());
@@ -260,7 +261,7 @@ type Accepted = Arc<Mutex<Vec<(Instant, Instant)>>>;
 
 async fn failover(kills: usize) {
     let mut cluster = Cluster::start(3, BROKERS);
-    cluster.create_topic(TOPIC, 1, 3, &[("min.insync.replicas", "2")]);
+    block_in_place(|| cluster.create_topic(TOPIC, 1, 3, &[("min.insync.replicas", "2")]));
     let (_, _, groups) = groups_of_one_coordinator(&cluster, 1).await;
     cluster.await_in_sync(OFFSETS_TOPIC, 3);
     let partition = partition_of(&groups[0]);
@@ -278,7 +279,7 @@ async fn failover(kills: usize) {
     let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
     for kill in 1..=kills {
         tokio::time::sleep(Duration::from_millis(500)).await; // load before the kill
-        let victim = tokio::task::block_in_place(|| cluster.leader(OFFSETS_TOPIC, partition));
+        let victim = block_in_place(|| cluster.leader(OFFSETS_TOPIC, partition));
         let killed = Instant::now();
         cluster.kill(victim);
         let mut gaps = Vec::new();
@@ -293,7 +294,7 @@ async fn failover(kills: usize) {
         );
         firsts.push(gaps[0]);
         lasts.push(gaps[gaps.len() - 1]);
-        tokio::task::block_in_place(|| {
+        block_in_place(|| {
             cluster.spawn(victim);
             cluster.await_brokers(3);
             cluster.await_in_sync(OFFSETS_TOPIC, 3);
@@ -347,6 +348,7 @@ async fn keep_committing(
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
             };
+            let found = found.max(0); // -1: nothing is
             if found < acknowledged || found > attempted {
                 wrong
                     .push(format!("{group}: {acknowledged}..={attempted} expected, {found} found"));
@@ -386,7 +388,7 @@ const IDLE_GROUPS: usize = 2_000;
 async fn idle() {
     let extra = format!("{BROKERS}offsets.topic.num.partitions=1\n");
     let mut cluster = Cluster::start(3, &extra);
-    cluster.create_topic(TOPIC, 10, 3, &[("min.insync.replicas", "2")]);
+    block_in_place(|| cluster.create_topic(TOPIC, 10, 3, &[("min.insync.replicas", "2")]));
     let nodes = addresses(&cluster);
     let (node, connection) = coordinator(&nodes, "warm").await;
     cluster.await_in_sync(OFFSETS_TOPIC, 3);
@@ -405,14 +407,14 @@ async fn idle() {
     drop(connection);
     let (mut gaps, mut loads) = (Vec::new(), Vec::new());
     for _ in 0..5 {
-        let victim = tokio::task::block_in_place(|| cluster.leader(OFFSETS_TOPIC, 0));
+        let victim = block_in_place(|| cluster.leader(OFFSETS_TOPIC, 0));
         let living: Vec<i32> = (1..=3).filter(|node| *node != victim).collect();
         let memory = |cluster: &Cluster| -> u64 { cluster.resident_bytes().iter().sum() };
         let all = memory(&cluster);
         let dead = resident(&cluster, victim);
         let killed = Instant::now();
         cluster.kill(victim);
-        let leads = tokio::task::block_in_place(|| {
+        let leads = block_in_place(|| {
             cluster.leader(OFFSETS_TOPIC, 0);
             killed.elapsed()
         });
@@ -433,7 +435,7 @@ async fn idle() {
         assert!(living.contains(&node));
         gaps.push(gap);
         loads.push(gap.saturating_sub(leads));
-        tokio::task::block_in_place(|| {
+        block_in_place(|| {
             cluster.spawn(victim);
             cluster.await_brokers(3);
             cluster.await_in_sync(OFFSETS_TOPIC, 3);
