@@ -1,6 +1,7 @@
 """aiokafka: create topics, produce with every codec, read back; then what programs do besides."""
 
 import asyncio
+import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -56,6 +57,17 @@ async def send(topic: str, values, **config) -> list:
     return results
 
 
+async def until_partitions(admin: AIOKafkaAdminClient, topic: str, count: int) -> None:
+    """The broker that is asked may hear of the new partitions a moment after the one that made them."""
+    deadline = time.monotonic() + 30
+    while True:
+        (found,) = await admin.describe_topics([topic])
+        if len(found["partitions"]) == count:
+            return
+        assert time.monotonic() < deadline, f"waited 30 s for {count} partitions: {found}"
+        await asyncio.sleep(0.02)
+
+
 async def usage(admin: AIOKafkaAdminClient) -> None:
     topic = new_name("aio-usage")
     await admin.create_topics([NewTopic(topic, 2, 3, topic_configs={"max.message.bytes": "100000"})])
@@ -66,8 +78,7 @@ async def usage(admin: AIOKafkaAdminClient) -> None:
     assert await send(topic, [b"x" * 150_000]) == ["MessageSizeTooLargeError"]
     assert await send(new_name("aio-made-by-use"), [b"x"]) == [0]
     await admin.create_partitions({topic: NewPartitions(4)})
-    (found,) = await admin.describe_topics([topic])
-    assert len(found["partitions"]) == 4, found
+    await until_partitions(admin, topic, 4)
     assert len((await admin.describe_cluster())["brokers"]) == 3
 
     consumer = AIOKafkaConsumer(bootstrap_servers=BOOTSTRAP)
