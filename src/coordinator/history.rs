@@ -54,43 +54,42 @@ message! {
     }
 }
 
-/// The causes and the numbers under which they are stored. Only ever added to.
-const CAUSES: &[(i8, RebalanceCause)] = &[
-    (0, RebalanceCause::MemberJoined),
-    (1, RebalanceCause::MemberLeft),
-    (2, RebalanceCause::SessionTimedOut),
-    (3, RebalanceCause::PollTimedOut),
-    (4, RebalanceCause::RebalanceTimedOut),
-    (5, RebalanceCause::SubscriptionChanged),
-    (6, RebalanceCause::PartitionsChanged),
-    (7, RebalanceCause::LeaderRejoined),
-    (8, RebalanceCause::CoordinatorMoved),
-    (9, RebalanceCause::ProtocolChanged),
-    (10, RebalanceCause::MemberRemoved),
-    (11, RebalanceCause::MemberRejoined),
-];
+macro_rules! causes {
+    ($($number:literal $cause:ident;)*) => {
+        /// The number under which a cause is stored. Exhaustive, so that no cause is forgotten.
+        fn number(cause: RebalanceCause) -> i8 {
+            match cause {
+                $(RebalanceCause::$cause => $number,)*
+            }
+        }
 
-/// The number of a cause. Exhaustive, so that no cause is forgotten.
-fn number(cause: RebalanceCause) -> i8 {
-    match cause {
-        RebalanceCause::MemberJoined => 0,
-        RebalanceCause::MemberLeft => 1,
-        RebalanceCause::SessionTimedOut => 2,
-        RebalanceCause::PollTimedOut => 3,
-        RebalanceCause::RebalanceTimedOut => 4,
-        RebalanceCause::SubscriptionChanged => 5,
-        RebalanceCause::PartitionsChanged => 6,
-        RebalanceCause::LeaderRejoined => 7,
-        RebalanceCause::CoordinatorMoved => 8,
-        RebalanceCause::ProtocolChanged => 9,
-        RebalanceCause::MemberRemoved => 10,
-        RebalanceCause::MemberRejoined => 11,
-    }
+        /// The cause of a number.
+        fn cause_of(number: i8) -> Option<RebalanceCause> {
+            match number {
+                $($number => Some(RebalanceCause::$cause),)*
+                _ => None,
+            }
+        }
+
+        #[cfg(test)]
+        const CAUSES: &[(i8, RebalanceCause)] = &[$(($number, RebalanceCause::$cause)),*];
+    };
 }
 
-/// The cause of a number.
-fn cause_of(number: i8) -> Option<RebalanceCause> {
-    CAUSES.iter().find(|(known, _)| *known == number).map(|(_, cause)| *cause)
+// Only ever added to: the numbers are on disks.
+causes! {
+    0 MemberJoined;
+    1 MemberLeft;
+    2 SessionTimedOut;
+    3 PollTimedOut;
+    4 RebalanceTimedOut;
+    5 SubscriptionChanged;
+    6 PartitionsChanged;
+    7 LeaderRejoined;
+    8 CoordinatorMoved;
+    9 ProtocolChanged;
+    10 MemberRemoved;
+    11 MemberRejoined;
 }
 
 /// Why a record cannot be read.
