@@ -31,7 +31,7 @@ mod waiters;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use fetch::FetchSpec;
 pub use options::{AlterIsr, IsrChange, ReplicaOptions, Surrounds};

@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::seen::Seen;
 use super::service::ReplicaService;
 use crate::log::{Log, LogDirectory, LogDirectoryOptions, LogEnvironment};
 use crate::metadata::{
     BrokerRegistration, Cause, ConfigResource, Endpoint, Image, LeaderRecoveryState,
-    MetadataRecord, MetadataSource, Partition as Registered, SecurityProtocol, Topic,
+    MetadataRecord, Partition as Registered, SecurityProtocol, Topic,
 };
 use crate::net::server::{Server, ServerLimits};
 use crate::net::{HostPort, Network, TcpNetwork};
@@ -37,22 +36,6 @@ use crate::types::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The metadata as one node has seen it.
-struct Seen {
-    image: ArcSwap<Image>,
-    version: watch::Sender<u64>,
-}
-
-impl MetadataSource for Seen {
-    fn image(&self) -> Arc<Image> {
-        self.image.load_full()
-    }
-
-    fn subscribe(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-}
 
 /// The controller's part, shared by all nodes.
 pub(super) struct Controller {
@@ -263,7 +246,7 @@ impl Cluster {
             live: AtomicBool::new(true),
             failed: Mutex::default(),
         });
-        let seen = Arc::new(Seen { image: ArcSwap::default(), version: watch::Sender::new(0) });
+        let seen = Arc::new(Seen::default());
         self.controller.nodes.lock().insert(id, Arc::clone(&seen));
         let replicas = Replicas::new(ReplicasParts {
             node: id,

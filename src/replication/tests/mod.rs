@@ -6,6 +6,7 @@
 //! - `replicating`: records, acknowledgements, ISR
 //! - `leading`: changes of leader, divergence, zombies
 //! - `reading`: long polls, offsets, follower reads
+//! - `seen`: metadata as a test shows it to a node
 //! - `hosting`: topics that go and come, directories that fail, syncs before acknowledgements
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -14,4 +15,5 @@ mod hosting;
 mod leading;
 mod reading;
 mod replicating;
+pub(crate) mod seen;
 mod service;

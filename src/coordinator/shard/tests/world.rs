@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::controller::test_network::{NodeNetwork, Switch};
@@ -23,6 +21,7 @@ use crate::metadata::{
 };
 use crate::protocol::DecodeError;
 use crate::replication::leader::IsrConfirmed;
+use crate::replication::tests::seen::Seen;
 use crate::replication::{
     AlterIsr, FetchPartition, FetchSpec, Isolation, IsrChange, Partition, ReplicaOptions, Replicas,
     ReplicasParts, Surrounds, TopicSettings,
@@ -159,21 +158,6 @@ impl ShardMachine for Counter {
     }
 }
 
-struct Seen {
-    image: ArcSwap<Image>,
-    version: watch::Sender<u64>,
-}
-
-impl MetadataSource for Seen {
-    fn image(&self) -> Arc<Image> {
-        self.image.load_full()
-    }
-
-    fn subscribe(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-}
-
 struct NoController;
 
 impl AlterIsr for NoController {
@@ -234,7 +218,7 @@ impl World {
         let options = LogDirectoryOptions { path, cluster_id: None, node_id: NodeId(1) };
         let directory = LogDirectory::open(options, environment).unwrap();
         let around = Arc::new(Around { settings, live: AtomicBool::new(true) });
-        let seen = Arc::new(Seen { image: ArcSwap::default(), version: watch::Sender::new(0) });
+        let seen = Arc::new(Seen::default());
         let replicas = Replicas::new(ReplicasParts {
             node: NodeId(1),
             directories: vec![directory],
