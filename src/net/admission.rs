@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -77,7 +78,7 @@ struct Counts {
 /// The limits of one server and what its listeners together use of them.
 #[derive(Debug)]
 pub struct Admission {
-    limits: ServerLimits,
+    limits: ArcSwap<ServerLimits>,
     counts: Mutex<Counts>,
     request_bytes: Option<(Arc<Semaphore>, usize)>,
     next_connection_id: AtomicU64,
@@ -91,7 +92,7 @@ impl Admission {
             (Arc::new(Semaphore::new(permits)), permits)
         });
         Arc::new(Self {
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             counts: Mutex::default(),
             request_bytes,
             next_connection_id: AtomicU64::new(1),
@@ -99,15 +100,27 @@ impl Admission {
     }
 
     /// The limits.
-    pub fn limits(&self) -> &ServerLimits {
-        &self.limits
+    pub fn limits(&self) -> Arc<ServerLimits> {
+        self.limits.load_full()
+    }
+
+    /// Changes how many connections are taken; those that have a place keep it. The bounds of
+    /// requests stay as they were made.
+    pub fn set_limits(&self, limits: ServerLimits) {
+        let made = self.limits();
+        self.limits.store(Arc::new(ServerLimits {
+            socket_request_max_bytes: made.socket_request_max_bytes,
+            queued_max_request_bytes: made.queued_max_request_bytes,
+            connections_max_idle: made.connections_max_idle,
+            ..limits
+        }));
     }
 
     /// A place for a connection from `ip`, which it holds until it is dropped.
     pub fn admit(self: &Arc<Self>, ip: IpAddr) -> Result<Place, Refusal> {
         // An IPv4 client of a dual-stack listener is the same client.
         let ip = ip.to_canonical();
-        let limits = &self.limits;
+        let limits = self.limits.load();
         let per_ip = limits.max_connections_per_ip_overrides.get(&ip);
         let per_ip = *per_ip.unwrap_or(&limits.max_connections_per_ip);
         let mut counts = self.counts.lock();
@@ -193,6 +206,24 @@ mod tests {
         drop(first);
         let again = admission.admit(ip("10.0.0.1")).unwrap();
         assert_eq!((again.connection_id, admission.connections()), (4, 3));
+    }
+
+    #[test]
+    fn a_changed_limit_holds_for_the_next_connection() {
+        let admission = Admission::new(ServerLimits::default());
+        let _one = admission.admit(ip("10.0.0.1")).unwrap();
+        let _other = admission.admit(ip("10.0.0.1")).unwrap();
+        let limits = ServerLimits {
+            max_connections: 1,
+            queued_max_request_bytes: None,
+            ..ServerLimits::default()
+        };
+        admission.set_limits(limits);
+        assert_eq!(admission.admit(ip("10.0.0.1")).unwrap_err(), Refusal::Total(1));
+        assert_eq!(admission.connections(), 2, "who is there stays");
+        assert!(admission.share(1 << 20).is_some(), "as it was made");
+        admission.set_limits(ServerLimits { max_connections: 3, ..ServerLimits::default() });
+        assert!(admission.admit(ip("10.0.0.1")).is_ok());
     }
 
     #[test]

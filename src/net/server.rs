@@ -71,6 +71,12 @@ impl Server {
         self.listeners.lock().spawn(door.keep(listener));
     }
 
+    /// Changes how many connections are taken; those that are there stay. The other limits are those
+    /// that the server was made with.
+    pub fn set_limits(&self, limits: ServerLimits) {
+        self.admission.set_limits(limits);
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.admission.connections()

@@ -1,4 +1,5 @@
-//! Kafka's API keys.
+//! Kafka's API keys, and those of Ottla's own, from 10000 on, which are served without being
+//! advertised: no client of Kafka's shall meet a key that it does not know.
 
 macro_rules! api_keys {
     ($($key:literal $name:ident;)*) => {
@@ -122,9 +123,15 @@ api_keys! {
     90 DescribeShareGroupOffsets;
     91 AlterShareGroupOffsets;
     92 DeleteShareGroupOffsets;
+    10001 VerifyLogs;
 }
 
 impl ApiKey {
+    /// Whether it is not Kafka's.
+    pub fn is_ottlas_own(self) -> bool {
+        self.code() >= 10_000
+    }
+
     /// The number on the wire.
     pub fn code(self) -> i16 {
         self as i16

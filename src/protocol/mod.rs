@@ -2,6 +2,7 @@
 //!
 //! - [`codec`]: how types stand on the wire; the `message!` macro; [`Message`], [`Request`]
 //! - [`messages`]: one file per API
+//! - [`own`]: the same for the APIs that Kafka does not have
 //! - [`header`]: request and response headers, flexible and not
 //! - [`consumer_protocol`]: what consumers put into the classic group protocol's opaque fields
 //! - `api_key`: [`ApiKey`], the APIs by number
@@ -11,6 +12,7 @@ pub mod codec;
 pub mod consumer_protocol;
 pub mod header;
 pub mod messages;
+pub mod own;
 
 pub use api_key::ApiKey;
 pub use codec::{DecodeError, EncodeError, Message, Reader, Request, Str, Writer};

@@ -30,11 +30,7 @@ impl Batch {
 
     /// Fails if the content is not what was written.
     pub fn verify_crc(&self) -> Result<(), RecordError> {
-        let computed = crc32c::crc32c(self.bytes.get(CRC_FROM..).unwrap_or_default());
-        if computed != self.header.crc {
-            return Err(RecordError::Checksum { stored: self.header.crc, computed });
-        }
-        Ok(())
+        verify_crc(&self.header, &self.bytes)
     }
 
     /// The records, unpacked to at most [`MAX_DECOMPRESSED_BYTES`].
@@ -51,6 +47,15 @@ impl Batch {
         };
         decode::records(&self.header, content)
     }
+}
+
+/// Fails if the content of the whole batch `bytes` is not what `header`, its own, says.
+pub fn verify_crc(header: &BatchHeader, bytes: &[u8]) -> Result<(), RecordError> {
+    let computed = crc32c::crc32c(bytes.get(CRC_FROM..).unwrap_or_default());
+    if computed != header.crc {
+        return Err(RecordError::Checksum { stored: header.crc, computed });
+    }
+    Ok(())
 }
 
 /// The batches in `bytes`, one behind the other. Ends after the first error; an incomplete tail

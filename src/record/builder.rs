@@ -18,6 +18,7 @@ pub struct BatchBuilder {
     base_sequence: i32,
     attributes: i16,
     compression: Compression,
+    level: Option<i32>,
     append_time: Option<TimestampMs>,
     base_timestamp: Option<TimestampMs>,
     max_timestamp: TimestampMs,
@@ -38,6 +39,7 @@ impl BatchBuilder {
             base_sequence: -1,
             attributes: 0,
             compression: Compression::None,
+            level: None,
             append_time: None,
             base_timestamp: None,
             max_timestamp: TimestampMs::NONE,
@@ -65,6 +67,13 @@ impl BatchBuilder {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// How hard the codec tries, as `compression.<codec>.level` numbers it; `None`: its default.
+    #[must_use]
+    pub fn compression_level(mut self, level: Option<i32>) -> Self {
+        self.level = level;
         self
     }
 
@@ -150,7 +159,7 @@ impl BatchBuilder {
         let mut batch = match self.compression {
             Compression::None => std::mem::take(&mut self.content),
             codec => {
-                let packed = codec.compress(&self.content[HEADER_BYTES..])?;
+                let packed = codec.compress_at(&self.content[HEADER_BYTES..], self.level)?;
                 let mut batch = BytesMut::zeroed(HEADER_BYTES);
                 batch.extend_from_slice(&packed);
                 batch

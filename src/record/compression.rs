@@ -12,6 +12,8 @@ const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
 /// snappy-java's default; Kafka's producer uses it.
 const XERIAL_BLOCK_BYTES: usize = 32 << 10;
+/// The default of `compression.lz4.level`.
+const LZ4_DEFAULT_LEVEL: i32 = 9;
 /// snappy's densest element: three bytes stand for 64.
 const SNAPPY_MAX_RATIO: usize = 22;
 
@@ -107,12 +109,21 @@ impl Compression {
 
     /// Packs, with the codec's default level.
     pub fn compress(self, content: &[u8]) -> Result<Bytes, RecordError> {
+        self.compress_at(content, None)
+    }
+
+    /// Packs, with a level as the topic key `compression.<codec>.level` numbers them; `None`: the
+    /// codec's default.
+    pub fn compress_at(self, content: &[u8], level: Option<i32>) -> Result<Bytes, RecordError> {
         let packed = match self {
             Compression::None => Ok(content.to_vec()),
-            Compression::Gzip => pack_gzip(content),
+            Compression::Gzip => pack_gzip(content, level),
             Compression::Snappy => pack_snappy(content),
-            Compression::Lz4 => pack_lz4(content),
-            Compression::Zstd => zstd::stream::encode_all(content, zstd::DEFAULT_COMPRESSION_LEVEL),
+            Compression::Lz4 => pack_lz4(content, level),
+            Compression::Zstd => {
+                let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
+                zstd::stream::encode_all(content, level)
+            }
         };
         packed.map(Bytes::from).map_err(|error| RecordError::Compression {
             codec: self.name(),
@@ -177,8 +188,11 @@ impl Compression {
     }
 }
 
-fn pack_gzip(content: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+fn pack_gzip(content: &[u8], level: Option<i32>) -> std::io::Result<Vec<u8>> {
+    // -1 is the default, as in zlib.
+    let level = level.and_then(|level| u32::try_from(level).ok());
+    let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(content)?;
     encoder.finish()
 }
@@ -198,12 +212,22 @@ fn pack_snappy(content: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(packed)
 }
 
-fn pack_lz4(content: &[u8]) -> std::io::Result<Vec<u8>> {
+/// Kafka's default level is the fast compressor; every other one is of the high-compression kind
+/// (KIP-390), whose levels begin at 3 in this library and end at 12.
+fn lz4_level(level: Option<i32>) -> u32 {
+    match level {
+        None | Some(LZ4_DEFAULT_LEVEL) => 0,
+        Some(level) => u32::try_from(level.clamp(3, 12)).unwrap_or(0),
+    }
+}
+
+fn pack_lz4(content: &[u8], level: Option<i32>) -> std::io::Result<Vec<u8>> {
     // Kafka's Java reader knows independent blocks only.
     let mut encoder = lz4::EncoderBuilder::new()
         .block_mode(lz4::BlockMode::Independent)
         .block_size(lz4::BlockSize::Max64KB)
         .checksum(lz4::ContentChecksum::NoChecksum)
+        .level(lz4_level(level))
         .build(Vec::new())?;
     encoder.write_all(content)?;
     let (packed, result) = encoder.finish();

@@ -19,7 +19,11 @@ pub enum ControlType {
 impl ControlType {
     /// Reads it from a control record's key: a version, of which any is read alike, and a type.
     pub fn of(record: &Record) -> Result<ControlType, RecordError> {
-        let key = record.key.as_deref().unwrap_or_default();
+        Self::of_key(record.key.as_deref().unwrap_or_default())
+    }
+
+    /// As [`Self::of`], from the key alone.
+    pub fn of_key(key: &[u8]) -> Result<ControlType, RecordError> {
         let Some([version_high, version_low, high, low]) = key.first_chunk() else {
             return Err(RecordError::Invalid("a control record's key is too short"));
         };

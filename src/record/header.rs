@@ -8,14 +8,14 @@ pub const HEADER_BYTES: usize = 61;
 /// Base offset and length field: what the length does not count.
 pub(super) const LOG_OVERHEAD_BYTES: usize = 12;
 /// Where the checksum begins to count: everything from the attributes on.
-pub(super) const CRC_FROM: usize = 21;
+pub const CRC_FROM: usize = 21;
 const MAGIC_AT: usize = 16;
 
 pub(super) const COMPRESSION_BITS: i16 = 0x07;
 pub(super) const LOG_APPEND_TIME_BIT: i16 = 0x08;
 pub(super) const TRANSACTIONAL_BIT: i16 = 0x10;
 pub(super) const CONTROL_BIT: i16 = 0x20;
-const DELETE_HORIZON_BIT: i16 = 0x40;
+pub(super) const DELETE_HORIZON_BIT: i16 = 0x40;
 
 /// Whose clock a batch's timestamps are from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -8,6 +8,7 @@
 //! - `builder`: makes batches
 //! - `assign`: what a leader writes into a finished batch
 //! - `control`: the records that mark the ends of transactions
+//! - `raw`, `retain`: records as they lie in a batch; what compaction leaves of one
 //! - `error`: what can be wrong
 
 mod assign;
@@ -22,13 +23,17 @@ mod error;
 mod header;
 #[cfg(test)]
 mod oracle_tests;
+mod raw;
+mod retain;
 mod varint;
 
 pub use assign::assign;
-pub use batch::{Batch, Batches, MAX_DECOMPRESSED_BYTES, batches};
+pub use batch::{Batch, Batches, MAX_DECOMPRESSED_BYTES, batches, verify_crc};
 pub use builder::BatchBuilder;
 pub use compression::Compression;
 pub use control::{ControlType, EndTransactionMarker};
 pub use decode::{Header, Record};
 pub use error::RecordError;
-pub use header::{BatchHeader, HEADER_BYTES, TimestampType};
+pub use header::{BatchHeader, CRC_FROM, HEADER_BYTES, TimestampType};
+pub use raw::{RawRecord, RawRecords, raw_records};
+pub use retain::{Retained, emptied};

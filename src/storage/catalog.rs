@@ -82,6 +82,9 @@ pub enum CatalogError {
     /// Another process has it open.
     #[error("the catalog is in use by another process")]
     Locked,
+    /// The disk below it refused (no room, no permission, unreadable); what is in it is not in doubt.
+    #[error("{0}")]
+    Unavailable(String),
     /// The database or the disk below it failed.
     #[error("{0}")]
     Failed(String),

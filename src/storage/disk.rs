@@ -50,6 +50,9 @@ pub trait Disk: Send + Sync + Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
     /// The names in a directory, in order.
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Makes one directory in one that is there; durable after [`Disk::sync_dir`] of that. One
+    /// that is there already is fine.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a directory and those above it; those that it makes are durable when it returns.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Gives a file or directory another name; a file of that name is replaced.
@@ -100,8 +103,26 @@ pub trait DiskFile: Send + Sync + Debug {
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()>;
     /// Cuts the file, or lengthens it with zeros.
     fn set_len(&self, size_bytes: u64) -> io::Result<()>;
+    /// Reserves room on the device for a length of `size_bytes`, without changing the length or
+    /// anything that can be read; [`DiskFile::set_len`] gives back what lies behind. A hint: a file
+    /// system that has no such thing does nothing.
+    fn allocate(&self, size_bytes: u64) -> io::Result<()> {
+        let _ = size_bytes;
+        Ok(())
+    }
     /// Makes its content and length durable. After an error nobody knows what is durable.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// `length` bytes from a position; `UnexpectedEof` if the file ends before.
+    fn read_vec_at(&self, length: usize, position: u64) -> io::Result<Vec<u8>> {
+        let mut content = vec![0; length];
+        self.read_exact_at(&mut content, position)?;
+        Ok(content)
+    }
+
+    /// Asks that what is kept of it in memory be forgotten, as far as it is on the device: the next
+    /// reads are the device's. Only advice.
+    fn forget_cached(&self) {}
 
     /// Fills the buffer from a position; `UnexpectedEof` if the file ends before.
     fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {

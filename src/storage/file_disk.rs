@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, fadvise, flock, statvfs};
+use rustix::io::Errno;
 
 use super::disk::{DirEntry, DirLock, Disk, DiskFile, OpenMode, Space, parent};
 
@@ -61,18 +62,20 @@ impl Disk for FileDisk {
         Ok(entries)
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            made => made,
+        }
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let missing: Vec<&Path> = path
             .ancestors()
             .take_while(|above| !above.as_os_str().is_empty() && !above.is_dir())
             .collect();
         for directory in missing.into_iter().rev() {
-            match fs::create_dir(directory) {
-                Ok(()) => {}
-                Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
-                Err(error) => return Err(error),
-            }
+            self.create_dir(directory)?;
             self.sync_dir(parent(directory))?;
         }
         Ok(())
@@ -123,6 +126,21 @@ impl DiskFile for OpenFile {
         FileExt::read_at(&self.0, buffer, position)
     }
 
+    /// Into memory that nobody has to clear first.
+    fn read_vec_at(&self, length: usize, position: u64) -> io::Result<Vec<u8>> {
+        let mut content = Vec::with_capacity(length);
+        while content.len() < length {
+            let at = position + content.len() as u64;
+            match rustix::io::pread(&self.0, rustix::buffer::spare_capacity(&mut content), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        content.truncate(length);
+        Ok(content)
+    }
+
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
         let mut position = position;
         for chunk in parts.chunks(MAX_PARTS) {
@@ -135,8 +153,20 @@ impl DiskFile for OpenFile {
         self.0.set_len(size_bytes)
     }
 
+    fn allocate(&self, size_bytes: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, size_bytes) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn forget_cached(&self) {
+        // Some file systems do not take the advice.
+        let _ = fadvise(&self.0, 0, None, Advice::DontNeed);
     }
 }
 

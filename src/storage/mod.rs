@@ -5,10 +5,12 @@
 //! - `disk`: the traits [`Disk`], [`DiskFile`], [`DirLock`]
 //! - `file_disk`: the file system
 //! - `memory_disk`: a disk in memory that loses what was not synced
+//! - `mounted_disks`: several disks as one tree
 //! - `catalog`: the trait [`Catalog`] and its batches
 //! - `sled_catalog`: sled, kept away from what it does badly
 //! - `memory_catalog`: a catalog in memory that loses what was not flushed
 //! - `offload`: where blocking work runs
+//! - `share`: blocking work on many things, by several threads
 
 mod catalog;
 #[cfg(test)]
@@ -17,7 +19,9 @@ mod disk;
 mod file_disk;
 mod memory_catalog;
 mod memory_disk;
+mod mounted_disks;
 mod offload;
+mod share;
 mod sled_catalog;
 
 pub use catalog::{
@@ -27,5 +31,7 @@ pub use disk::{DirEntry, DirLock, Disk, DiskFile, OpenMode, Space};
 pub use file_disk::FileDisk;
 pub use memory_catalog::MemoryCatalog;
 pub use memory_disk::{MemoryDisk, Operation};
-pub use offload::{InlineOffload, Offload, OffloadError, ThreadOffload, offload};
+pub use mounted_disks::MountedDisks;
+pub use offload::{InlineOffload, Offload, OffloadError, ThreadOffload, cores, offload};
+pub use share::share_out;
 pub use sled_catalog::SledCatalog;

@@ -47,6 +47,11 @@ pub async fn offload<T: Send + 'static>(
     receiver.await.unwrap_or(Err(OffloadError::Stopped))
 }
 
+/// How many threads this machine can run at a time, as far as it tells; at least 1.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs each job at once, on the caller's thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InlineOffload;

@@ -125,8 +125,14 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
         .to_owned()
 }
 
+/// Linux's numbers for what a disk says that is none of the database's fault: EIO, EACCES, ENFILE,
+/// EMFILE, ENOSPC, EROFS, EDQUOT. sled wraps most errors, so that only their words are left.
+const DISK_REFUSES: [i32; 7] = [5, 13, 23, 24, 28, 30, 122];
+
 fn failed(error: sled::Error) -> CatalogError {
-    CatalogError::Failed(error.to_string())
+    let text = error.to_string();
+    let refused = DISK_REFUSES.iter().any(|number| text.contains(&format!("os error {number})")));
+    if refused { CatalogError::Unavailable(text) } else { CatalogError::Failed(text) }
 }
 
 fn open_error(error: sled::Error) -> CatalogError {
@@ -136,5 +142,20 @@ fn open_error(error: sled::Error) -> CatalogError {
             CatalogError::Locked
         }
         _ => failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_refuses_is_not_the_catalogs_damage() {
+        for (number, refused) in [(5, true), (28, true), (30, true), (2, false), (280, false)] {
+            let error = failed(sled::Error::Io(io::Error::from_raw_os_error(number)));
+            assert_eq!(matches!(error, CatalogError::Unavailable(_)), refused, "{number}: {error}");
+        }
+        let corrupt = failed(sled::Error::Corruption { at: None, bt: () });
+        assert!(matches!(corrupt, CatalogError::Failed(_)), "{corrupt}");
     }
 }

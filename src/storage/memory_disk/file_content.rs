@@ -10,6 +10,8 @@ const SECTOR_BYTES: u64 = 512;
 pub struct FileContent {
     /// As the running system sees it.
     pub current: Vec<u8>,
+    /// How much room was reserved for it.
+    pub allocated_bytes: u64,
     /// As of the last sync.
     durable: Vec<u8>,
     /// Since then, in order.

@@ -88,10 +88,19 @@ impl Tree {
         let missing: Vec<&Path> =
             path.ancestors().take_while(|above| self.find(above).is_err()).collect();
         for path in missing.into_iter().rev() {
+            self.make_directory(path)?;
+            let (directory, _) = self.place(path)?;
+            self.sync(directory);
+        }
+        self.find_directory(path).map(|_| ())
+    }
+
+    /// Makes one directory, if it is not there.
+    pub fn make_directory(&mut self, path: &Path) -> io::Result<()> {
+        if self.find(path).is_err() {
             let (directory, name) = self.place(path)?;
             let id = self.new_id();
             self.change(Change::Link { directory, name, node: Node::Directory(id) });
-            self.sync(directory);
         }
         self.find_directory(path).map(|_| ())
     }
