@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::log::error::{AppendError, InvalidBatch};
+use crate::log::error::{AppendError, InvalidBatch, StorageError};
 use crate::log::partition_log::{Log, Writer};
 use crate::log::producers::{ProducerAppend, ProducerBatch, Sequence};
 use crate::log::recompress::recompress;
@@ -15,6 +15,7 @@ use crate::log::segment::Segment;
 use crate::log::stamp::{StampedBatch, stamp};
 use crate::log::validate::{AppendOrigin, ValidBatch, validate};
 use crate::record::{Batch, BatchHeader, EndTransactionMarker};
+use crate::storage::offload;
 use crate::types::{ErrorCode, LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 /// Where an append went.
@@ -75,6 +76,8 @@ impl Log {
             self.publish(&mut writer, &segment, &batch.header, &valid.bytes, now);
         }
         self.ends.log_end.store(next_offset.0, Ordering::Release);
+        drop(writer);
+        self.flush_where_due(next_offset);
         let base_offset = headers[0].base_offset;
         Ok(AppendInfo {
             base_offset,
@@ -96,20 +99,87 @@ impl Log {
         self.check_writable()?;
         let now = self.shared.clock.wall();
         let batches = whole_batches(&records, epoch)?;
-        let headers: Vec<&BatchHeader> = batches.iter().map(|batch| &batch.header).collect();
-        let length = batches.iter().map(|batch| batch.bytes.len()).sum();
+        let first = &batches[0].header;
 
         let mut writer = self.writer.lock();
         self.check_writable()?;
         let expected = self.log_end_offset();
-        let base_offset = headers[0].base_offset;
+        let base_offset = first.base_offset;
         if base_offset < expected {
-            return Err(AppendError::OffsetGap { expected, got: base_offset });
+            return Err(match self.is_empty() && first.last_offset() >= expected {
+                true => AppendError::AroundStart { log_start: expected, got: base_offset },
+                false => AppendError::OffsetGap { expected, got: base_offset },
+            });
         }
-        let segment = self.write(&mut writer, &headers, &[IoSlice::new(&records[..length])])?;
-        for batch in &batches {
-            self.publish(&mut writer, &segment, &batch.header, &batch.bytes, now);
+        let info = self.take_batches(&mut writer, &records, &batches, now)?;
+        drop(writer);
+        self.flush_where_due(info.next_offset);
+        Ok(info)
+    }
+
+    /// Whether it holds no record.
+    fn is_empty(&self) -> bool {
+        self.log_start_offset() == self.log_end_offset()
+    }
+
+    /// As [`Log::append_as_follower`], for an empty log that begins within the first batch: the
+    /// leader has deleted the records before, but not the batch (KAFKA-6975). The log is begun anew
+    /// with that batch; its start stays where it is.
+    pub async fn append_around_start(
+        self: &Arc<Self>,
+        records: Bytes,
+        epoch: LeaderEpoch,
+    ) -> Result<AppendInfo, AppendError> {
+        let log = Arc::clone(self);
+        let job = move || log.append_around_start_blocking(records, epoch);
+        offload(&*self.shared.offload, job).await.map_err(StorageError::from)?
+    }
+
+    /// As [`Log::append_around_start`], on the caller's thread.
+    pub fn append_around_start_blocking(
+        &self,
+        records: Bytes,
+        epoch: LeaderEpoch,
+    ) -> Result<AppendInfo, AppendError> {
+        let now = self.shared.clock.wall();
+        let batches = whole_batches(&records, epoch)?;
+        let first = &batches[0].header;
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        let log_start = self.log_start_offset();
+        let is_around = first.base_offset < log_start && first.last_offset() >= log_start;
+        if !self.is_empty() || !is_around {
+            return Err(AppendError::OffsetGap { expected: log_start, got: first.base_offset });
         }
+        let anew = |writer: &mut Writer, offset| {
+            let begun = self.start_anew(writer, offset, log_start);
+            begun.map_err(|error| StorageError::Poisoned(error.to_string()))
+        };
+        anew(&mut writer, first.base_offset)?;
+        let taken = self.take_batches(&mut writer, &records, &batches, now);
+        if taken.is_err() && !self.is_poisoned() {
+            // As it was: empty, from its start on.
+            anew(&mut writer, log_start)?;
+        }
+        drop(writer);
+        taken.inspect(|info| self.flush_where_due(info.next_offset))
+    }
+
+    /// Writes and publishes a leader's batches behind the log's end.
+    fn take_batches(
+        &self,
+        writer: &mut Writer,
+        records: &Bytes,
+        batches: &[Batch],
+        now: TimestampMs,
+    ) -> Result<AppendInfo, AppendError> {
+        let headers: Vec<&BatchHeader> = batches.iter().map(|batch| &batch.header).collect();
+        let length = batches.iter().map(|batch| batch.bytes.len()).sum();
+        let segment = self.write(writer, &headers, &[IoSlice::new(&records[..length])])?;
+        for batch in batches {
+            self.publish(writer, &segment, &batch.header, &batch.bytes, now);
+        }
+        let base_offset = headers[0].base_offset;
         let next_offset = headers[headers.len() - 1].next_offset();
         self.ends.log_end.store(next_offset.0, Ordering::Release);
         Ok(AppendInfo {
@@ -143,45 +213,20 @@ impl Log {
     ) -> Result<Arc<Segment>, AppendError> {
         let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let mut segment = self.active();
-        if self.must_roll(&segment, headers, length) {
-            segment = self.roll(writer, headers[0].base_offset)?;
+        if self.must_roll(writer, &segment, headers, length) {
+            // Named for where the log ends, not for its first batch: a leader that compacts sends
+            // gaps, and between two files a gap must mean that one is missing.
+            segment = self.roll(writer, self.log_end_offset())?;
         }
-        segment.write(parts).map_err(|error| self.poison_unless_full(error))?;
-        if writer.unflushed_since.is_none() {
-            writer.unflushed_since = Some(self.shared.clock.monotonic());
+        if let Err(error) = segment.write(parts) {
+            if matches!(error, StorageError::DiskFull(_)) {
+                // What found room of it must not stay behind a shorter batch that finds room
+                // later: it would look like damage, not like a write that was interrupted.
+                segment.cut_file_unsynced().map_err(|error| self.poison_always(error))?;
+            }
+            return Err(self.poison_unless_full(error).into());
         }
         Ok(segment)
-    }
-
-    fn must_roll(&self, active: &Segment, headers: &[&BatchHeader], length: u64) -> bool {
-        let size_bytes = active.size_bytes();
-        if size_bytes == 0 {
-            return false;
-        }
-        let config = self.config.load();
-        let last_offset = headers[headers.len() - 1].last_offset();
-        let age_ms = active.first_timestamp().map_or(0, |first| max_timestamp(headers).0 - first.0);
-        size_bytes + length > config.segment_bytes
-            || last_offset.since(active.base_offset()) > i64::from(i32::MAX)
-            || u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > config.segment_ms.as_millis())
-    }
-
-    /// Seals the active segment and begins another at `base_offset`.
-    pub(crate) fn roll(
-        &self,
-        writer: &mut Writer,
-        base_offset: Offset,
-    ) -> Result<Arc<Segment>, AppendError> {
-        let fresh = Segment::open(&*self.shared.disk, &self.path, base_offset)
-            .map_err(|error| self.poison_unless_full(error))?;
-        fresh.cut_file_unsynced().map_err(|error| self.poison_unless_full(error))?;
-        let fresh = Arc::new(fresh);
-        self.active().seal();
-        let mut segments = Vec::clone(&self.segments.load());
-        segments.push(Arc::clone(&fresh));
-        self.segments.store(Arc::new(segments));
-        writer.directory_dirty = true;
-        Ok(fresh)
     }
 
     /// Makes a written batch part of the log's state. The caller moves the log's end.
@@ -194,8 +239,13 @@ impl Log {
         now: TimestampMs,
     ) {
         let epoch = header.partition_leader_epoch;
-        if self.latest_epoch() < Some(epoch) {
+        let latest = self.latest_epoch();
+        if latest < Some(epoch) {
             self.epochs.write().assign(epoch, header.base_offset);
+        } else if latest > Some(epoch) {
+            // A reign was assigned here that wrote nothing, and the leader's log has another's.
+            self.epochs.write().witness(epoch, header.base_offset);
+            self.ends.durable_epoch.store(-1, Ordering::Release);
         }
         segment.publish(header);
         if header.producer_id != ProducerId::NONE {
@@ -302,7 +352,7 @@ fn duplicate_of(original: ProducerBatch, batch: &ValidBatch) -> AppendInfo {
     }
 }
 
-fn max_timestamp(headers: &[&BatchHeader]) -> TimestampMs {
+pub(crate) fn max_timestamp(headers: &[&BatchHeader]) -> TimestampMs {
     headers.iter().map(|header| header.max_timestamp).max().unwrap_or(TimestampMs::NONE)
 }
 

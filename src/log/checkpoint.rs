@@ -12,8 +12,11 @@ use crate::log::producers::{Forgotten, ProducerState};
 use crate::log::shared::DirectoryShared;
 use crate::log::stored;
 use crate::log::transactions::AbortedTransaction;
-use crate::storage::CatalogBatch;
+use crate::storage::{CatalogBatch, share_out};
 use crate::types::{LeaderEpoch, Offset, ProducerId};
+
+/// How many logs are synced at a time, the rest of the threads being for others.
+const SYNCS_AT_A_TIME: usize = 4;
 
 /// One log as it was when the checkpoint began: all of it belongs together.
 struct Noted {
@@ -29,21 +32,14 @@ struct StoredNote {
     noted: Noted,
     high_watermark: Offset,
     epoch: Option<LeaderEpoch>,
+    /// The number of the incidents that are in the batch.
+    incidents: Option<u64>,
 }
 
 /// Checkpoints those of `logs` that changed. Runs on a thread that may block.
 pub(crate) fn checkpoint(shared: &DirectoryShared, logs: &[Arc<Log>]) -> Result<(), StorageError> {
-    let mut noted = Vec::new();
-    for log in logs.iter().filter(|log| log.needs_checkpoint()) {
-        noted.push(note(log));
-    }
-    let mut synced = Vec::with_capacity(noted.len());
-    for noted in noted {
-        match noted.log.sync(&noted.plan) {
-            Ok(()) => synced.push(noted),
-            Err(error) => return Err(error),
-        }
-    }
+    let noted: Vec<Noted> = logs.iter().filter(|log| log.needs_checkpoint()).map(note).collect();
+    let synced = sync_all(shared, noted)?;
     if synced.is_empty() {
         return Ok(());
     }
@@ -62,6 +58,12 @@ pub(crate) fn checkpoint(shared: &DirectoryShared, logs: &[Arc<Log>]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Syncs what was noted, several logs at a time: a journal commits for all who wait for it.
+fn sync_all(shared: &DirectoryShared, noted: Vec<Noted>) -> Result<Vec<Noted>, StorageError> {
+    let sync = |noted: Noted| noted.log.sync(&noted.plan).map(|()| noted);
+    share_out(&*shared.offload, SYNCS_AT_A_TIME, noted, sync)?.into_iter().collect()
 }
 
 fn note(log: &Arc<Log>) -> Noted {
@@ -113,7 +115,9 @@ fn put(batch: &mut CatalogBatch, noted: Noted) -> Put {
     for aborted in &noted.aborted {
         stored::put_aborted(batch, log, aborted);
     }
-    Put::Stored(StoredNote { noted, high_watermark, epoch })
+    let unstored = log.incidents.lock().is_unstored();
+    let incidents = unstored.then(|| stored::put_incidents(batch, log));
+    Put::Stored(StoredNote { noted, high_watermark, epoch, incidents })
 }
 
 /// What was not stored has changed still.
@@ -123,7 +127,10 @@ fn give_back(noted: Noted) {
 }
 
 fn publish(stored: StoredNote) {
-    let StoredNote { noted: Noted { log, plan, .. }, high_watermark, epoch } = stored;
+    let StoredNote { noted: Noted { log, plan, .. }, high_watermark, epoch, incidents } = stored;
+    if let Some(number) = incidents {
+        log.incidents.lock().note_stored(number);
+    }
     let _writer = log.writer.lock();
     if log.cuts.load(Ordering::Acquire) != plan.cuts {
         return;
@@ -146,7 +153,8 @@ impl Log {
         }
         self.recovery_point() != self.log_end_offset()
             || self.ends.stored_high_watermark.load(Ordering::Acquire) != self.high_watermark().0
-            || self.segments.load().iter().any(|segment| segment.is_unstored())
+            || self.segments.load().iter().any(|segment| segment.is_worth_storing())
+            || self.incidents.lock().is_unstored()
             || self.writer.lock().producers.has_changed()
     }
 }

@@ -11,20 +11,19 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::log::checkpoint::checkpoint;
-use crate::log::config::LogConfig;
-use crate::log::error::{CreateError, OpenError, StorageError};
+use crate::log::error::{OpenError, StorageError};
+use crate::log::flush_timers;
+use crate::log::future::Futures;
 use crate::log::marker::{Markers, PreviousRun};
-use crate::log::meta_properties::{MetaProperties, write_partition_metadata};
-use crate::log::names::{DirectoryName, discarded_name, log_name};
+use crate::log::meta_properties::MetaProperties;
+use crate::log::names::{DirectoryName, discarded_name};
 use crate::log::opening;
-use crate::log::partition_log::{Log, LogParts};
-use crate::log::segment::Segment;
+use crate::log::partition_log::Log;
 use crate::log::shared::DirectoryShared;
 use crate::log::stored;
-use crate::storage::{Catalog, CatalogError, DirLock, Disk, Offload, offload};
+use crate::storage::{Catalog, CatalogError, DirLock, Disk, Offload, Space, offload};
 use crate::types::{
-    BrokerEpoch, Clock, DirectoryId, NodeId, Offset, Random, TopicId, TopicIdPartition,
-    TopicPartition,
+    BrokerEpoch, Clock, DirectoryId, NodeId, Random, TopicIdPartition, TopicPartition,
 };
 
 /// How often the logs are checkpointed.
@@ -60,6 +59,9 @@ pub struct LogEnvironment {
     pub clock: Arc<dyn Clock>,
     /// Where blocking work runs.
     pub offload: Arc<dyn Offload>,
+    /// How many logs of a directory are recovered at a time
+    /// (`num.recovery.threads.per.data.dir`), as far as `offload` has threads to spare.
+    pub recovery_threads: usize,
     /// Where the directory's id comes from.
     pub random: Arc<dyn Random>,
     /// The machine's boot id ([`crate::log::kernel_boot_id`]); empty: not known, and then a
@@ -89,6 +91,7 @@ pub struct LogDirectory {
     pub(crate) environment: LogEnvironment,
     pub(crate) meta: Mutex<MetaProperties>,
     pub(crate) logs: RwLock<BTreeMap<TopicPartition, Arc<Log>>>,
+    pub(crate) futures: RwLock<Futures>,
     pub(crate) previous_run: PreviousRun,
     pub(crate) broker_epoch: Mutex<BrokerEpoch>,
     /// One checkpoint at a time.
@@ -131,8 +134,12 @@ impl LogDirectory {
         Ok(())
     }
 
-    /// How the run before this one ended.
+    /// How the run before this one ended. A log of which nobody knows whether it has moved away
+    /// makes it an unclean one.
     pub fn previous_run(&self) -> PreviousRun {
+        if self.logs().iter().any(|log| log.moving_to().is_some()) {
+            return self.previous_run.damaged();
+        }
         self.previous_run
     }
 
@@ -145,18 +152,31 @@ impl LogDirectory {
         Ok(())
     }
 
-    fn markers(&self) -> Markers<'_> {
+    /// Notes durably, as far as a failed disk still lets it, that the logs may not be what the
+    /// controller believes.
+    pub fn note_failure(&self) -> Result<(), StorageError> {
+        let mut current = self.broker_epoch.lock();
+        *current = BrokerEpoch::NONE;
+        self.markers().write_running(BrokerEpoch::NONE)
+    }
+
+    pub(crate) fn markers(&self) -> Markers {
         Markers {
-            disk: &*self.shared.disk,
-            directory: &self.shared.path,
+            disk: Arc::clone(&self.shared.disk),
+            directory: self.shared.path.clone(),
             directory_id: self.directory_id(),
-            boot_id: &self.environment.boot_id,
+            boot_id: self.environment.boot_id.clone(),
         }
     }
 
     /// Every log, in the order of their partitions.
     pub fn logs(&self) -> Vec<Arc<Log>> {
         self.logs.read().values().cloned().collect()
+    }
+
+    /// How many logs there are.
+    pub fn log_count(&self) -> usize {
+        self.logs.read().len()
     }
 
     /// The log of one partition.
@@ -174,38 +194,9 @@ impl LogDirectory {
         self.shared.watch_offline()
     }
 
-    /// Makes the log of a partition, or gives it if it is there already.
-    pub fn create(
-        &self,
-        topic_partition: &TopicPartition,
-        topic_id: TopicId,
-        config: LogConfig,
-    ) -> Result<Arc<Log>, CreateError> {
-        let mut logs = self.logs.write();
-        if let Some(log) = logs.get(topic_partition) {
-            if log.topic_id != topic_id {
-                let (found, expected) = (log.topic_id, topic_id);
-                return Err(CreateError::OtherTopic {
-                    log: topic_partition.clone(),
-                    found,
-                    expected,
-                });
-            }
-            log.set_config(config);
-            return Ok(Arc::clone(log));
-        }
-        self.shared.check_writable()?;
-        let path = self.shared.path.join(log_name(topic_partition));
-        let disk = &*self.shared.disk;
-        disk.create_dir_all(&path).map_err(StorageError::io("make", &path))?;
-        write_partition_metadata(disk, &path, topic_id)?;
-        let segment = Arc::new(Segment::open(disk, &path, Offset::ZERO)?);
-        let log = Log::from_parts(
-            Arc::clone(&self.shared),
-            LogParts::empty(topic_partition.clone(), topic_id, path, config, segment),
-        );
-        logs.insert(topic_partition.clone(), Arc::clone(&log));
-        Ok(log)
+    /// Moves whenever one of the logs meets damage: [`Log::segments_to_mend`] then tells where.
+    pub fn watch_damage(&self) -> watch::Receiver<u64> {
+        self.shared.watch_damage()
     }
 
     /// Removes a partition's log: the catalog forgets it, durably, and its files go a moment
@@ -222,7 +213,7 @@ impl LogDirectory {
     /// As [`LogDirectory::delete`], on the caller's thread.
     pub fn delete_blocking(&self, topic_partition: &TopicPartition) -> Result<bool, StorageError> {
         let Some(log) = self.forget(topic_partition)? else { return Ok(false) };
-        let renamed = self.rename(&log, DirectoryName::DELETED)?;
+        let renamed = self.rename(topic_partition, log.path(), DirectoryName::DELETED)?;
         self.shared.discard_later(renamed, log.config().file_delete_delay);
         Ok(true)
     }
@@ -244,7 +235,7 @@ impl LogDirectory {
         topic_partition: &TopicPartition,
     ) -> Result<bool, StorageError> {
         let Some(log) = self.forget(topic_partition)? else { return Ok(false) };
-        let renamed = self.rename(&log, DirectoryName::STRAY)?;
+        let renamed = self.rename(topic_partition, log.path(), DirectoryName::STRAY)?;
         tracing::warn!(log = %topic_partition, path = %renamed.display(), "the log is stray");
         Ok(true)
     }
@@ -257,16 +248,25 @@ impl LogDirectory {
         log.close();
         let id = TopicIdPartition { topic_id: log.topic_id, partition: topic_partition.partition };
         let catalog = self.shared.gate.catalog();
-        self.shared.gate.durably(|batch| stored::delete_log(catalog, batch, id))??;
+        let forgotten = self.shared.gate.durably(|batch| stored::delete_log(catalog, batch, id));
+        forgotten.and_then(|forgotten| forgotten).map_err(|error| {
+            self.shared.go_offline(&format!("catalog: {error}"));
+            StorageError::Catalog(error)
+        })?;
         Ok(Some(log))
     }
 
-    fn rename(&self, log: &Log, suffix: &str) -> Result<PathBuf, StorageError> {
+    pub(crate) fn rename(
+        &self,
+        topic_partition: &TopicPartition,
+        path: &Path,
+        suffix: &str,
+    ) -> Result<PathBuf, StorageError> {
         let since = self.shared.clock.wall();
-        let name = discarded_name(log.topic_partition(), since, &*self.environment.random, suffix);
+        let name = discarded_name(topic_partition, since, &*self.environment.random, suffix);
         let renamed = self.shared.path.join(name);
         let disk = &self.shared.disk;
-        disk.rename(log.path(), &renamed).map_err(StorageError::io("rename", log.path()))?;
+        disk.rename(path, &renamed).map_err(StorageError::io("rename", path))?;
         disk.sync_dir(&self.shared.path).map_err(StorageError::io("sync", &self.shared.path))?;
         Ok(renamed)
     }
@@ -295,23 +295,37 @@ impl LogDirectory {
         if self.is_offline() {
             return self.shared.check_writable();
         }
-        self.check_room();
-        checkpoint(&self.shared, &self.logs())?;
+        self.check_room()?;
+        checkpoint(&self.shared, &self.all_logs())?;
         self.shared.empty_trash();
         self.remove_old_strays()
     }
 
-    fn check_room(&self) {
-        match self.shared.disk.space(&self.shared.path) {
+    /// The room on the file system that the directory lies on.
+    pub fn space(&self) -> Result<Space, StorageError> {
+        let path = &self.shared.path;
+        self.shared.disk.space(path).map_err(StorageError::io("ask for the room of", path))
+    }
+
+    /// Sees how much room there is. That the directory is gone is a failure, as of a disk that was
+    /// pulled.
+    fn check_room(&self) -> Result<(), StorageError> {
+        match self.space() {
             Ok(space) => {
                 let kept = ROOM_KEPT_BYTES.min(space.total_bytes / 50);
                 self.shared.set_full(space.available_bytes < kept);
             }
+            Err(gone) if gone.is_not_found() => return Err(gone),
             Err(error) => tracing::warn!(%error, "cannot tell how full the disk is"),
         }
+        Ok(())
     }
 
+    /// Looks for them now and then only: listing a directory of many logs takes its time.
     fn remove_old_strays(&self) -> Result<(), StorageError> {
+        if !self.shared.strays_are_due() {
+            return Ok(());
+        }
         let now = self.shared.clock.wall();
         let kept_ms = i64::try_from(STRAY_KEPT.as_millis()).unwrap_or(i64::MAX);
         for stray in self.strays()? {
@@ -327,7 +341,11 @@ impl LogDirectory {
         let mut running = self.checkpoints.lock();
         if running.is_none() {
             let (stop, stopped) = watch::channel(false);
-            let task = tokio::spawn(checkpoint_regularly(Arc::downgrade(self), stopped));
+            let checkpoints = checkpoint_regularly(Arc::downgrade(self), stopped.clone());
+            let flushes = flush_timers::run(Arc::clone(&self.shared), stopped);
+            let task = tokio::spawn(async move {
+                tokio::join!(checkpoints, flushes);
+            });
             *running = Some((stop, task));
         }
     }
@@ -349,11 +367,13 @@ impl LogDirectory {
     /// As [`LogDirectory::close`], on the caller's thread, for a directory whose checkpoint task
     /// was not started.
     pub fn close_blocking(&self) -> Result<(), StorageError> {
-        let logs = self.logs();
+        let logs = self.all_logs();
         for log in &logs {
             log.refuse_writes();
         }
         self.checkpoint_blocking()?;
+        // What was applied without a flush, such as how far logs are compacted.
+        self.shared.gate.durably(|_| ())?;
         for log in &logs {
             log.close();
         }

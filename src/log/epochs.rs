@@ -90,8 +90,15 @@ impl EpochHistory {
 
     /// The reign that wrote `offset`, or that would write it if it is the log's end.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.reign_at(offset).map(|(epoch, _)| epoch)
+    }
+
+    /// As [`Self::epoch_at`], and the first offset that belongs to the next reign.
+    pub fn reign_at(&self, offset: Offset) -> Option<(LeaderEpoch, Offset)> {
         let after = self.starts.partition_point(|entry| entry.start_offset <= offset);
-        after.checked_sub(1).map(|index| self.starts[index].epoch)
+        let reign = self.starts.get(after.checked_sub(1)?)?;
+        let end = self.starts.get(after).map_or(Offset(i64::MAX), |next| next.start_offset);
+        Some((reign.epoch, end))
     }
 
     /// Rule 3: (largest epoch ≤ requested, start of the next epoch); the latest epoch ends at the

@@ -18,6 +18,11 @@ pub enum StorageError {
     /// There is no room; writes are taken again when there is.
     #[error("the disk of {0} is full")]
     DiskFull(PathBuf),
+    /// The process has as many files open as it may; nothing has changed.
+    #[error(
+        "{0} cannot be opened, too many files are: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)"
+    )]
+    TooManyOpenFiles(PathBuf),
     /// The file system said no.
     #[error("{action} {path}: {source}")]
     Io {
@@ -42,10 +47,17 @@ impl StorageError {
         move |source| {
             if is_full(&source) {
                 StorageError::DiskFull(path)
+            } else if is_short_of_files(&source) {
+                StorageError::TooManyOpenFiles(path)
             } else {
                 StorageError::Io { action, path, source }
             }
         }
+    }
+
+    /// Whether what was to be read or written is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// How the protocol says it.
@@ -53,6 +65,7 @@ impl StorageError {
         match self {
             StorageError::Poisoned(_)
             | StorageError::DiskFull(_)
+            | StorageError::TooManyOpenFiles(_)
             | StorageError::Io { .. }
             | StorageError::Catalog(_)
             | StorageError::Offload(_) => ErrorCode::KafkaStorageError,
@@ -62,6 +75,13 @@ impl StorageError {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Only opening a file fails so, before anything has changed.
+fn is_short_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| short.contains(&code))
 }
 
 /// A record that made its batch be refused (KIP-467).
@@ -116,6 +136,15 @@ pub enum AppendError {
         /// The first offset given.
         got: Offset,
     },
+    /// A follower was given a batch around the start of its empty log: see
+    /// [`crate::log::Log::append_around_start`].
+    #[error("the first batch begins at offset {got}, before the start of the log at {log_start}")]
+    AroundStart {
+        /// Where the log starts.
+        log_start: Offset,
+        /// Where the batch begins.
+        got: Offset,
+    },
     /// The disk is at fault.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -133,7 +162,9 @@ impl AppendError {
                 ErrorCode::OutOfOrderSequenceNumber
             }
             AppendError::StaleEpoch { .. } => ErrorCode::NotLeaderOrFollower,
-            AppendError::OffsetGap { .. } => ErrorCode::OffsetOutOfRange,
+            AppendError::OffsetGap { .. } | AppendError::AroundStart { .. } => {
+                ErrorCode::OffsetOutOfRange
+            }
             AppendError::Storage(storage) => storage.error_code(),
         }
     }
@@ -162,6 +193,16 @@ pub enum ReadError {
         /// What is wrong.
         reason: String,
     },
+    /// What lies there was found damaged, and has not been mended yet.
+    #[error("offsets {from} to {to} are damaged: {reason}")]
+    Damaged {
+        /// The first offset that cannot be read.
+        from: Offset,
+        /// The offset after the last that cannot be read.
+        to: Offset,
+        /// What is wrong.
+        reason: String,
+    },
     /// The file system said no.
     #[error("{path}: {source}")]
     Io {
@@ -178,7 +219,8 @@ impl ReadError {
         match self {
             ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
-            ReadError::Io { .. } => ErrorCode::KafkaStorageError,
+            // Clients try again then, and find it mended.
+            ReadError::Damaged { .. } | ReadError::Io { .. } => ErrorCode::KafkaStorageError,
         }
     }
 }
@@ -215,6 +257,55 @@ impl TruncateError {
     }
 }
 
+/// Why segments were not replaced. The old ones are what the log consists of still.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// Another replacement in this log is under way.
+    #[error("another replacement of segments is under way")]
+    Busy,
+    /// The segments are not what they were, or not what can be replaced yet: begin again later.
+    #[error("the segments cannot be replaced now: {0}")]
+    Stale(&'static str),
+    /// The new file does not cover what the old segments do.
+    #[error("the new file does not fit: {0}")]
+    Unfit(String),
+    /// The disk is at fault.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a damaged segment was not mended. It is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum MendError {
+    /// It can be mended a little later.
+    #[error("it is too early: {0}")]
+    NotYet(&'static str),
+    /// What another replica gave is not what was written.
+    #[error("{0}")]
+    Unfit(String),
+    /// The copy could not take the segment's place.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+    /// What was sound is so no more.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disk is at fault.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl MendError {
+    /// Whether it is only to be tried again soon.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            MendError::NotYet(_) | MendError::Read(_) => true,
+            MendError::Replace(ReplaceError::Busy | ReplaceError::Stale(_)) => true,
+            MendError::Replace(ReplaceError::Unfit(_) | ReplaceError::Storage(_)) => false,
+            MendError::Unfit(_) | MendError::Storage(_) => false,
+        }
+    }
+}
+
 /// Why a log was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
@@ -228,9 +319,37 @@ pub enum CreateError {
         /// The topic that wants it.
         expected: TopicId,
     },
+    /// A future log was to be made where the log itself lies.
+    #[error("{0} lies in this directory already")]
+    LiesHere(TopicPartition),
+    /// The mark of a future log does not fit behind the partition's name.
+    #[error("the name of {0} is too long for a future log")]
+    NameTooLong(TopicPartition),
     /// The disk is at fault.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Why a log was not copied into another one.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The log that is copied cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The copy takes no records.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The copy cannot be cut where it differs.
+    #[error(transparent)]
+    Truncate(#[from] TruncateError),
+    /// The copy is not complete.
+    #[error("the copy ends at {end}, the log at {source_end}")]
+    Behind {
+        /// The copy's end.
+        end: Offset,
+        /// The log's end.
+        source_end: Offset,
+    },
 }
 
 impl CreateError {
@@ -238,6 +357,8 @@ impl CreateError {
     pub fn error_code(&self) -> ErrorCode {
         match self {
             CreateError::OtherTopic { .. } => ErrorCode::InconsistentTopicId,
+            CreateError::LiesHere(_) => ErrorCode::InvalidRequest,
+            CreateError::NameTooLong(_) => ErrorCode::InvalidTopicException,
             CreateError::Storage(storage) => storage.error_code(),
         }
     }
@@ -279,7 +400,13 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The log that holds the node's votes is gone.
+    #[error(
+        "{0} is gone, and with it this node's votes: it must not vote again under its directory \
+         id: restore the directory, or move the metadata directory away and let the node join anew"
+    )]
+    LostMetadataLog(PathBuf),
     /// It cannot be read or written.
-    #[error("{0}: check that the directory exists and may be written")]
+    #[error("{0}: check the disk, and that the directory exists and may be written")]
     Storage(#[from] StorageError),
 }

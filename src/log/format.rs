@@ -162,6 +162,87 @@ crate::message! {
         last_stable_offset: i64 [0..];
     }
 
+    /// How far a log was compacted.
+    pub message Compacted (flexible 0) {
+        /// No key stands twice below.
+        first_dirty: i64 [0..];
+    }
+
+    /// A replacement of segments by one file, decided but perhaps not finished: the file bears the
+    /// ending `.swap`, or has its place already.
+    pub message PendingSwap (flexible 0) {
+        /// The offset after the last that the new file covers; its first stands in the key.
+        next_offset: i64 [0..];
+    }
+
+    /// Something that happened to a log.
+    pub struct IncidentEntry {
+        /// When it was noticed.
+        at: i64 [0..];
+        /// What happened, as a number.
+        kind: i8 [0..];
+        /// The first offset that is concerned.
+        from_offset: i64 [0..];
+        /// One past the last.
+        to_offset: i64 [0..];
+        /// How many bytes are concerned.
+        bytes: i64 [0..];
+        /// Why, for people.
+        reason: Str [0..];
+    }
+
+    /// The last things that happened to a log.
+    pub message Incidents (flexible 0) {
+        /// Oldest first.
+        entries: Vec<IncidentEntry> [0..];
+    }
+
+    /// Whose a catalog is.
+    pub message CatalogOwner (flexible 0) {
+        /// The id of the directory that it was made in.
+        directory_id: Uuid [0..];
+    }
+
+    /// The log is about to move to another data directory of its broker.
+    pub message MovingTo (flexible 0) {
+        /// Its id.
+        directory_id: Uuid [0..];
+    }
+
+    /// A part of a segment that is known to be damaged.
+    pub struct DamagedPart {
+        /// Where in the file it begins.
+        position: i64 [0..];
+        /// Where it ends.
+        end: i64 [0..];
+        /// The first offset that cannot be read.
+        from_offset: i64 [0..];
+        /// The offset after the last that cannot be read.
+        to_offset: i64 [0..];
+        /// What is wrong there.
+        reason: Str [0..];
+    }
+
+    /// A segment that is known to be damaged.
+    pub message DamagedSegment (flexible 0) {
+        /// By offset.
+        parts: Vec<DamagedPart> [0..];
+    }
+
+    /// How far a pass over the segments of a directory has come.
+    pub message ScrubEntry (flexible 0) {
+        /// When it began.
+        began: i64 [0..];
+        /// The topic of the segment that was verified last; empty: none was.
+        topic: Str [0..];
+        /// Its partition.
+        partition: i32 [0..];
+        /// Its base offset.
+        segment: i64 [0..];
+        /// Whether the pass is over.
+        is_over: bool [0..];
+    }
+
     /// Which run of which node had a directory open.
     pub message RunningMarker (flexible 0) {
         /// The broker epoch of the run; -1: it never got one, or its logs are not what the
@@ -171,5 +252,21 @@ crate::message! {
         directory_id: Uuid [0..];
         /// The kernel's boot id; empty: not known.
         boot_id: Str [0..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    /// What was released must be read for ever.
+    #[test]
+    fn what_compaction_stores() {
+        let bytes = [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0];
+        let swap = PendingSwap { next_offset: 258 };
+        assert_eq!((to_bytes(&swap), from_bytes(&bytes)), (bytes.to_vec(), Ok(swap)));
+        let compacted = Compacted { first_dirty: 258 };
+        assert_eq!((to_bytes(&compacted), from_bytes(&bytes)), (bytes.to_vec(), Ok(compacted)));
     }
 }

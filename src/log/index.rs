@@ -64,8 +64,13 @@ impl SegmentIndex {
 
     /// Where to begin looking for the batch that holds `offset`.
     pub fn position_for_offset(&self, offset: Offset) -> u64 {
+        self.entry_before(offset).map_or(0, |entry| entry.position)
+    }
+
+    /// The last batch at or before `offset` that a search can begin at; `None`: the first.
+    pub fn entry_before(&self, offset: Offset) -> Option<IndexEntry> {
         let after = self.entries.partition_point(|entry| entry.offset <= offset);
-        after.checked_sub(1).map_or(0, |index| self.entries[index].position)
+        after.checked_sub(1).map(|index| self.entries[index])
     }
 
     /// Where to begin looking for the first batch with a timestamp of at least `timestamp`.

@@ -1,5 +1,7 @@
 //! Finding records by time.
 
+use std::sync::Arc;
+
 use crate::log::error::ReadError;
 use crate::log::partition_log::Log;
 use crate::log::scan::{Headers, Located};
@@ -56,12 +58,42 @@ impl Log {
             return Ok(None);
         };
         let located = located?;
-        let found = records_of(segment, &located)?
-            .into_iter()
-            .find(|record| record.timestamp >= max_timestamp);
-        let epoch = located.header.partition_leader_epoch;
-        Ok(found.map(|record| (record.timestamp, record.offset, epoch)))
+        if located.header.record_count > 0 {
+            return first_at(segment, &located, max_timestamp);
+        }
+        // Compaction took the records and left the batch.
+        let Some((segment, located)) = self.newest_with_records()? else { return Ok(None) };
+        first_at(&segment, &located, located.header.max_timestamp)
     }
+
+    /// The first batch with the largest timestamp of those that have records.
+    fn newest_with_records(&self) -> Result<Option<(Arc<Segment>, Located)>, ReadError> {
+        let mut newest: Option<(Arc<Segment>, Located)> = None;
+        for segment in self.segments.load().iter() {
+            for located in Headers::new(segment, 0, segment.size_bytes()) {
+                let located = located?;
+                let at = located.header.max_timestamp;
+                if located.header.record_count > 0
+                    && newest.as_ref().is_none_or(|(_, best)| at > best.header.max_timestamp)
+                {
+                    newest = Some((Arc::clone(segment), located));
+                }
+            }
+        }
+        Ok(newest)
+    }
+}
+
+/// The first record of a batch whose timestamp is at least `timestamp`.
+fn first_at(
+    segment: &Segment,
+    located: &Located,
+    timestamp: TimestampMs,
+) -> Result<Option<FoundByTime>, ReadError> {
+    let records = records_of(segment, located)?.into_iter();
+    let epoch = located.header.partition_leader_epoch;
+    let found = records.into_iter().find(|record| record.timestamp >= timestamp);
+    Ok(found.map(|record| (record.timestamp, record.offset, epoch)))
 }
 
 fn records_of(segment: &Segment, located: &Located) -> Result<Vec<Record>, ReadError> {

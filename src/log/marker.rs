@@ -1,7 +1,8 @@
 //! How the previous run of a directory ended (rule 15). Two files tell it: the running marker,
 //! which is there from opening to closing, and Kafka's clean-shutdown marker.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::log::error::StorageError;
 use crate::log::format::{RunningMarker, from_bytes, to_bytes};
@@ -63,14 +64,19 @@ impl PreviousRun {
 
 /// The markers of one directory.
 #[derive(Debug, Clone)]
-pub(crate) struct Markers<'a> {
-    pub(crate) disk: &'a dyn Disk,
-    pub(crate) directory: &'a Path,
+pub(crate) struct Markers {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) directory: PathBuf,
     pub(crate) directory_id: DirectoryId,
-    pub(crate) boot_id: &'a str,
+    pub(crate) boot_id: String,
 }
 
-impl Markers<'_> {
+impl Markers {
+    /// Whether a file of that name is one of the markers.
+    pub(crate) fn is_marker(name: &str) -> bool {
+        [RUNNING, CLEAN_SHUTDOWN].contains(&name)
+    }
+
     /// Reads both markers, before any log is loaded.
     pub(crate) fn previous_run(&self, is_new: bool) -> PreviousRun {
         if let Some(broker_epoch) = self.read_clean() {
@@ -104,7 +110,7 @@ impl Markers<'_> {
         let marker = RunningMarker {
             broker_epoch: broker_epoch.0,
             directory_id: self.directory_id.0,
-            boot_id: self.boot_id.into(),
+            boot_id: self.boot_id.as_str().into(),
         };
         let mut content = to_bytes(&marker);
         content.extend_from_slice(&crc32c::crc32c(&content).to_be_bytes());
@@ -113,8 +119,7 @@ impl Markers<'_> {
 
     /// Notes that everything is on the device.
     pub(crate) fn end(&self, broker_epoch: BrokerEpoch) -> Result<(), StorageError> {
-        let content = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
-        self.write(CLEAN_SHUTDOWN, content.as_bytes())?;
+        self.write(CLEAN_SHUTDOWN, clean_marker(broker_epoch).as_bytes())?;
         self.remove(RUNNING)
     }
 
@@ -130,7 +135,9 @@ impl Markers<'_> {
     fn read_clean(&self) -> Option<BrokerEpoch> {
         let content = self.disk.read(&self.directory.join(CLEAN_SHUTDOWN)).ok()?;
         let json: serde_json::Value = serde_json::from_slice(&content).ok()?;
-        json.get("brokerEpoch")?.as_i64().map(BrokerEpoch)
+        let epoch = json.get("brokerEpoch")?.as_i64().map(BrokerEpoch)?;
+        // It has no checksum: anything but what is written there is not trusted.
+        (content == clean_marker(epoch).as_bytes()).then_some(epoch)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<(), StorageError> {
@@ -143,8 +150,13 @@ impl Markers<'_> {
         if self.disk.exists(&path) {
             self.disk.remove_file(&path).map_err(StorageError::io("remove", &path))?;
         }
-        self.disk.sync_dir(self.directory).map_err(StorageError::io("sync", self.directory))
+        self.disk.sync_dir(&self.directory).map_err(StorageError::io("sync", &self.directory))
     }
+}
+
+/// Kafka's clean-shutdown marker, byte for byte.
+fn clean_marker(broker_epoch: BrokerEpoch) -> String {
+    format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}")
 }
 
 /// The kernel's boot id, by which a restarted machine is told from a restarted process; empty

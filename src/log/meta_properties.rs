@@ -42,7 +42,9 @@ impl MetaProperties {
         let mut node_id = None;
         let mut cluster_id = None;
         let mut directory_id = None;
+        let mut has_version = false;
         for (key, value) in properties(text) {
+            has_version |= key == "version";
             match key {
                 "version" if value != "1" => return Err(format!("version {value} is not 1")),
                 "node.id" => {
@@ -56,11 +58,13 @@ impl MetaProperties {
                 _ => {}
             }
         }
-        Ok(Self {
+        let parsed = Self {
             node_id: node_id.ok_or("node.id is missing")?,
             cluster_id,
             directory_id: directory_id.ok_or("directory.id is missing")?,
-        })
+        };
+        // It comes last: without it the file may end too early anywhere.
+        if has_version { Ok(parsed) } else { Err("version is missing".to_owned()) }
     }
 
     /// Replaces the file.
@@ -92,10 +96,25 @@ pub fn write_partition_metadata(
     topic_id: TopicId,
 ) -> Result<(), StorageError> {
     let path = directory.join(PARTITION_METADATA);
-    let text = format!("version: 0\ntopic_id: {}", uuid_to_base64(topic_id.0));
+    let text = partition_metadata(topic_id);
     disk.open(&path, OpenMode::Create)
         .and_then(|file| file.write_at(&[std::io::IoSlice::new(text.as_bytes())], 0))
         .map_err(StorageError::io("write", &path))
+}
+
+/// As [`write_partition_metadata`], in the place of a file that is damaged, durably.
+pub fn replace_partition_metadata(
+    disk: &dyn Disk,
+    directory: &Path,
+    topic_id: TopicId,
+) -> Result<(), StorageError> {
+    let path = directory.join(PARTITION_METADATA);
+    let text = partition_metadata(topic_id);
+    disk.write_atomic(&path, text.as_bytes()).map_err(StorageError::io("write", &path))
+}
+
+fn partition_metadata(topic_id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {}", uuid_to_base64(topic_id.0))
 }
 
 fn properties(text: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -126,6 +145,7 @@ mod tests {
             ("version=1\nnode.id=x\n", "node.id"),
             ("version=1\nnode.id=1\n", "directory.id"),
             ("version=1\nnode.id=1\ndirectory.id=?\n", "uuid"),
+            ("node.id=1\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\n", "version"),
         ] {
             assert!(MetaProperties::parse(text).unwrap_err().contains(problem), "{text}");
         }

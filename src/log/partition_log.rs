@@ -5,22 +5,26 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 
 use crate::log::config::LogConfig;
 use crate::log::epochs::{EpochEnd, EpochHistory, EpochStart};
 use crate::log::error::StorageError;
+use crate::log::flush::Flushes;
+use crate::log::incidents::{Incident, IncidentKind, Incidents};
 use crate::log::producers::{ProducerState, Producers};
 use crate::log::recovery::RecoverySummary;
+use crate::log::rot::Rot;
 use crate::log::segment::Segment;
 use crate::log::shared::DirectoryShared;
 use crate::log::transactions::{AbortedTransaction, Transactions};
-use crate::types::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
+use crate::types::{
+    DirectoryId, LeaderEpoch, Offset, ProducerId, TimestampMs, TopicId, TopicPartition,
+};
 
 /// What the writer of a log holds while it appends or cuts.
 #[derive(Debug, Default)]
@@ -28,13 +32,15 @@ pub(crate) struct Writer {
     pub(crate) producers: Producers,
     /// Segment files were made or removed since the directory was synced.
     pub(crate) directory_dirty: bool,
-    /// When the oldest record was appended that no sync covers.
-    pub(crate) unflushed_since: Option<crate::types::Monotonic>,
+    /// When the active segment was begun or opened.
+    pub(crate) active_since: TimestampMs,
 }
 
 /// One partition's log in one data directory.
 #[derive(Debug)]
 pub struct Log {
+    /// For work that goes on elsewhere.
+    pub(crate) me: Weak<Log>,
     pub(crate) topic_partition: TopicPartition,
     pub(crate) topic_id: TopicId,
     pub(crate) path: PathBuf,
@@ -53,8 +59,16 @@ pub struct Log {
     pub(crate) is_closing: AtomicBool,
     /// The log was deleted, or its directory closed: nothing is stored any more.
     pub(crate) is_closed: AtomicBool,
-    pub(crate) flush_turn: Semaphore,
+    /// The data directory to which it is about to move, or was when the last run ended.
+    pub(crate) moving_to: Mutex<Option<DirectoryId>>,
+    pub(crate) flushes: Flushes,
+    /// A file that is to replace segments is being written: one at a time.
+    pub(crate) is_replacing: AtomicBool,
+    /// A future log is being filled from it: the cleaner waits until that has taken its place.
+    pub(crate) is_copied: AtomicBool,
     pub(crate) recovery: RecoverySummary,
+    pub(crate) incidents: Mutex<Incidents>,
+    pub(crate) rot: Rot,
 }
 
 /// What a log is made of when it is opened.
@@ -66,12 +80,15 @@ pub(crate) struct LogParts {
     pub(crate) log_start: Offset,
     pub(crate) high_watermark: Offset,
     pub(crate) recovery_point: Offset,
+    pub(crate) compacted: Offset,
     /// By base offset; at least one.
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) epochs: EpochHistory,
     pub(crate) transactions: Transactions,
     pub(crate) producers: Producers,
+    pub(crate) moving_to: Option<DirectoryId>,
     pub(crate) summary: RecoverySummary,
+    pub(crate) incidents: Incidents,
 }
 
 impl LogParts {
@@ -91,11 +108,14 @@ impl LogParts {
             log_start: Offset::ZERO,
             high_watermark: Offset::ZERO,
             recovery_point: Offset::ZERO,
+            compacted: Offset::ZERO,
             segments: vec![segment],
             epochs: EpochHistory::default(),
             transactions: Transactions::default(),
             producers: Producers::default(),
+            moving_to: None,
             summary: RecoverySummary::default(),
+            incidents: Incidents::default(),
         }
     }
 }
@@ -113,6 +133,14 @@ pub(crate) struct Ends {
     pub(crate) first_unstable: AtomicI64,
     pub(crate) flushed: AtomicI64,
     pub(crate) recovery_point: AtomicI64,
+    /// The recovery point that the catalog was last given; the producers that it has belong to it.
+    pub(crate) stored_recovery_point: AtomicI64,
+    /// The recovery point with which the log was opened. Of the transactions that were committed
+    /// below it the catalog knows nothing more: while the high watermark is lower, the markers of
+    /// some may still be cut off, and the last stable offset does not show it.
+    pub(crate) resumed_at: AtomicI64,
+    /// No key stands twice below.
+    pub(crate) compacted: AtomicI64,
     /// The high watermark that the catalog holds; -1: it does not know the log.
     pub(crate) stored_high_watermark: AtomicI64,
     /// The latest epoch that the catalog is known to hold durably; -1: none.
@@ -123,8 +151,13 @@ impl Log {
     pub(crate) fn from_parts(shared: Arc<DirectoryShared>, parts: LogParts) -> Arc<Log> {
         let log_end = parts.segments.last().map_or(parts.log_start, |last| last.next_offset());
         let at = |offset: Offset| AtomicI64::new(offset.0);
+        let now = shared.clock.wall();
+        for segment in &parts.segments {
+            segment.note_idle_since(now);
+        }
         let first_unstable = parts.transactions.first_unstable().unwrap_or(Offset(i64::MAX));
-        Arc::new(Log {
+        Arc::new_cyclic(|me| Log {
+            me: Weak::clone(me),
             topic_partition: parts.topic_partition,
             topic_id: parts.topic_id,
             path: parts.path,
@@ -134,7 +167,7 @@ impl Log {
                 producers: parts.producers,
                 // The names of a run that was killed may not be on the device yet.
                 directory_dirty: true,
-                unflushed_since: None,
+                active_since: now,
             }),
             epochs: RwLock::new(parts.epochs),
             transactions: Mutex::new(parts.transactions),
@@ -147,6 +180,9 @@ impl Log {
                 first_unstable: at(first_unstable),
                 flushed: at(parts.recovery_point),
                 recovery_point: at(parts.recovery_point),
+                stored_recovery_point: at(parts.recovery_point),
+                resumed_at: at(parts.recovery_point),
+                compacted: at(parts.compacted),
                 stored_high_watermark: AtomicI64::new(-1),
                 durable_epoch: AtomicI32::new(-1),
             },
@@ -155,8 +191,13 @@ impl Log {
             is_poisoned: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
-            flush_turn: Semaphore::new(1),
+            moving_to: Mutex::new(parts.moving_to),
+            flushes: Flushes::default(),
+            is_replacing: AtomicBool::new(false),
+            is_copied: AtomicBool::new(false),
             recovery: parts.summary,
+            incidents: Mutex::new(parts.incidents),
+            rot: Rot::default(),
         })
     }
 
@@ -168,6 +209,11 @@ impl Log {
     /// The id of the topic that it belongs to.
     pub fn topic_id(&self) -> TopicId {
         self.topic_id
+    }
+
+    /// The data directory that it lies in.
+    pub fn directory_id(&self) -> DirectoryId {
+        self.shared.id
     }
 
     /// The directory that holds its segments.
@@ -188,6 +234,27 @@ impl Log {
     /// What opening it found.
     pub fn recovery(&self) -> &RecoverySummary {
         &self.recovery
+    }
+
+    /// What happened to it, oldest first: the last [`crate::log::KEPT_INCIDENTS`] reasons why it
+    /// was cut, rebuilt or found damaged.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.incidents.lock().kept()
+    }
+
+    /// Notes that something happened to `from..to`; the next checkpoint stores it. Damage that is
+    /// known already is not noted again.
+    pub fn note_incident(
+        &self,
+        kind: IncidentKind,
+        from: Offset,
+        to: Offset,
+        bytes: u64,
+        reason: &str,
+    ) -> bool {
+        let at = self.shared.clock.wall();
+        let reason = reason.to_owned();
+        self.incidents.lock().add(Incident { at, kind, from, to, bytes, reason })
     }
 
     /// The first offset that can be read.
@@ -309,8 +376,15 @@ impl Log {
     }
 
     /// A write or a sync failed: what reached the disk is unknown. The log refuses from now on and
-    /// takes its directory offline, so that the controller elects elsewhere.
+    /// takes its directory offline, so that the controller elects elsewhere. A log that is closed was
+    /// deleted, or has moved away: that its files are not where they were is nobody's failure.
     pub(crate) fn poison_because(&self, reason: &str) {
+        if self.is_closed.load(Ordering::Acquire) {
+            tracing::debug!(log = %self.topic_partition, reason, "the log was closed meanwhile");
+            self.poison.lock().get_or_insert_with(|| reason.to_owned());
+            self.is_poisoned.store(true, Ordering::Release);
+            return;
+        }
         tracing::error!(log = %self.topic_partition, reason, "the log takes no more writes");
         self.poison.lock().get_or_insert_with(|| reason.to_owned());
         self.is_poisoned.store(true, Ordering::Release);
@@ -320,7 +394,9 @@ impl Log {
     /// Poisons the log for a failed write, unless there was only no room for it.
     pub(crate) fn poison_unless_full(&self, error: StorageError) -> StorageError {
         match &error {
-            StorageError::DiskFull(_) | StorageError::Poisoned(_) => {}
+            StorageError::DiskFull(_)
+            | StorageError::TooManyOpenFiles(_)
+            | StorageError::Poisoned(_) => {}
             StorageError::Io { .. } | StorageError::Catalog(_) | StorageError::Offload(_) => {
                 self.poison_because(&error.to_string());
             }

@@ -1,4 +1,11 @@
 //! Reading: whole batches of one segment, without the writer's lock.
+//!
+//! Nothing is served that is not what was written, as far as it can be told at a price that readers
+//! do not notice. Each batch must lie where its header says, between its neighbours and within the
+//! reign that the history names: no checksum covers that. What lay on the disk when the log was
+//! opened has its checksums verified the first time that it is read; what this process wrote was
+//! verified when it came and is not read back for it: the scrubber does that, and so do followers
+//! and most consumers with what they get.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,11 +13,15 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use crate::log::error::ReadError;
+use crate::log::incidents::IncidentKind;
 use crate::log::partition_log::Log;
-use crate::log::scan::Located;
+use crate::log::scan::{Located, misplaced};
 use crate::log::segment::Segment;
-use crate::record::{BatchHeader, HEADER_BYTES};
-use crate::types::Offset;
+use crate::record::{BatchHeader, HEADER_BYTES, RecordError, verify_crc};
+use crate::types::{LeaderEpoch, Offset};
+
+/// In the place of a number of cuts: what was noted of places is not made use of.
+const UNDER_THE_LOCK: u64 = u64::MAX;
 
 /// Batches as they lie in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +31,23 @@ pub struct Slice {
     pub records: Bytes,
     /// Where to go on reading.
     pub next_offset: Offset,
+}
+
+impl Slice {
+    /// Whether there are batches, and none of them has a record.
+    pub fn has_no_record(&self) -> bool {
+        let mut rest = &self.records[..];
+        let mut any = false;
+        while let Ok(header) = BatchHeader::parse(rest)
+            && let Some(behind) = rest.get(header.size_bytes()..)
+        {
+            if header.record_count > 0 {
+                return false;
+            }
+            (any, rest) = (true, behind);
+        }
+        any
+    }
 }
 
 impl Log {
@@ -35,10 +63,28 @@ impl Log {
     ) -> Result<Slice, ReadError> {
         loop {
             let cuts = self.cuts.load(Ordering::Acquire);
-            let result = self.read_published(from, limit, max_bytes, at_least_one);
+            let result = self.read_published(from, limit, max_bytes, at_least_one, cuts);
             // Bytes that were cut off while they were read may have been another's already.
-            if self.cuts.load(Ordering::Acquire) == cuts {
-                return result;
+            match result {
+                Err(ReadError::Corrupt { .. }) => break,
+                result if self.cuts.load(Ordering::Acquire) == cuts => return result,
+                _ => {}
+            }
+        }
+        // A cut that is under way looks like damage too: none is, while its lock is held here.
+        let writer = self.writer.lock();
+        let result = self.read_published(from, limit, max_bytes, at_least_one, UNDER_THE_LOCK);
+        drop(writer);
+        result.inspect_err(|error| self.note_corrupt(from, error))
+    }
+
+    /// Damage that a reader met is logged and kept, once, and told to whoever mends it.
+    pub(crate) fn note_corrupt(&self, offset: Offset, error: &ReadError) {
+        self.suspect(error);
+        if matches!(error, ReadError::Corrupt { .. }) {
+            let reason = error.to_string();
+            if self.note_incident(IncidentKind::Corrupt, offset, offset, 0, &reason) {
+                tracing::error!(log = %self.topic_partition, %offset, reason, "damage was met");
             }
         }
     }
@@ -49,15 +95,16 @@ impl Log {
         limit: Offset,
         max_bytes: usize,
         at_least_one: bool,
+        cuts: u64,
     ) -> Result<Slice, ReadError> {
         let log_end = self.log_end_offset();
-        let limit = limit.min(log_end);
         self.check_range(from, log_end)?;
+        let limit = self.undamaged_limit(from, limit.min(log_end))?;
         let nothing = Slice { records: Bytes::new(), next_offset: from };
         if from >= limit || (max_bytes == 0 && !at_least_one) {
             return Ok(nothing);
         }
-        let Some((segment, first)) = self.locate(from)? else { return Ok(nothing) };
+        let Some((segment, first)) = self.locate(from, cuts)? else { return Ok(nothing) };
         if first.header.last_offset() >= limit {
             return Ok(nothing);
         }
@@ -65,11 +112,63 @@ impl Log {
         if first_bytes > max_bytes && !at_least_one {
             return Ok(nothing);
         }
-        let available = segment.size_bytes() - first.position;
+        let available = segment.size_bytes().saturating_sub(first.position);
         let wanted = (max_bytes.max(first_bytes) as u64).min(available);
-        let records = segment.bytes_at(first.position, wanted)?;
-        let (length, next_offset) = whole_batches_below(&records, limit);
+        // And the header behind, which tells whether the last batch ends where it should.
+        let with_next = wanted.saturating_add(HEADER_BYTES as u64).min(available);
+        let records = segment.bytes_at(first.position, with_next)?;
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let (length, next_offset) = self.check(&segment, &first, &records, wanted, limit)?;
+        if cuts != UNDER_THE_LOCK {
+            segment.note_read_end(from, next_offset, first.position + length as u64, cuts);
+        }
         Ok(Slice { records: records.slice(..length), next_offset })
+    }
+
+    /// How many bytes of `records` are whole batches that end below `limit`, and where the next
+    /// one begins. Ends before the first that is not as it should be; an error if that is the
+    /// first of all.
+    fn check(
+        &self,
+        segment: &Segment,
+        first: &Located,
+        records: &Bytes,
+        wanted: usize,
+        limit: Offset,
+    ) -> Result<(usize, Offset), ReadError> {
+        let mut walk = Walk { log: self, segment, floor: first.header.base_offset, reign: None };
+        let (mut length, mut next_offset) = (0, Offset::UNKNOWN);
+        let mut found = BatchHeader::parse(records);
+        let wrong = loop {
+            let header = match &found {
+                Ok(header) if length + header.size_bytes() > wanted => break None,
+                Ok(header) => header,
+                Err(error) => break Some(error.to_string()),
+            };
+            let (bytes, behind) = records[length..].split_at(header.size_bytes());
+            let position = first.position + length as u64;
+            let next = (!behind.is_empty()).then(|| BatchHeader::parse(behind));
+            if let Some(wrong) = walk.is_damaged(position, header, bytes, next.as_ref()) {
+                break Some(wrong);
+            }
+            if header.last_offset() >= limit {
+                break None;
+            }
+            length += header.size_bytes();
+            next_offset = header.next_offset();
+            walk.floor = next_offset;
+            match next {
+                Some(next) => found = next,
+                None => break None,
+            }
+        };
+        match wrong {
+            Some(wrong) if length == 0 => Err(segment.corrupt(first.position, wrong)),
+            Some(_) | None => {
+                segment.note_verified(first.position, first.position + length as u64);
+                Ok((length, next_offset))
+            }
+        }
     }
 
     pub(crate) fn check_range(&self, from: Offset, log_end: Offset) -> Result<(), ReadError> {
@@ -80,15 +179,16 @@ impl Log {
         Ok(())
     }
 
-    /// The batch that holds `offset`, or the first after it.
+    /// The batch that holds `offset`, or the first after it, in a log that was cut `cuts` times.
     pub(crate) fn locate(
         &self,
         offset: Offset,
+        cuts: u64,
     ) -> Result<Option<(Arc<Segment>, Located)>, ReadError> {
         let segments = self.segments.load();
         let after = segments.partition_point(|segment| segment.base_offset() <= offset);
         for segment in &segments[after.saturating_sub(1)..] {
-            if let Some(located) = segment.headers_from(offset).next() {
+            if let Some(located) = segment.headers_on_from(offset, cuts).next() {
                 return Ok(Some((Arc::clone(segment), located?)));
             }
         }
@@ -96,19 +196,54 @@ impl Log {
     }
 }
 
-/// How many bytes of `records` are whole batches that end below `limit`, and where the next one
-/// begins.
-fn whole_batches_below(records: &[u8], limit: Offset) -> (usize, Offset) {
-    let mut length = 0;
-    let mut next_offset = Offset::UNKNOWN;
-    while let Some(rest) = records.get(length..)
-        && rest.len() >= HEADER_BYTES
-        && let Ok(header) = BatchHeader::parse(rest)
-        && header.size_bytes() <= rest.len()
-        && header.last_offset() < limit
-    {
-        length += header.size_bytes();
-        next_offset = header.next_offset();
+/// What is known while batches are walked over, one after another.
+struct Walk<'a> {
+    log: &'a Log,
+    segment: &'a Segment,
+    /// Where the batch before ends.
+    floor: Offset,
+    /// The reign of the batch before, and where the next one begins.
+    reign: Option<(LeaderEpoch, Offset)>,
+}
+
+impl Walk<'_> {
+    /// What is wrong with a batch, which `next` follows unless it is the segment's last.
+    fn is_damaged(
+        &mut self,
+        position: u64,
+        header: &BatchHeader,
+        bytes: &[u8],
+        next: Option<&Result<BatchHeader, RecordError>>,
+    ) -> Option<String> {
+        if let Some(reason) = misplaced(self.segment, header, self.floor) {
+            return Some(reason);
+        }
+        let base = header.base_offset;
+        // Either this one tells its length wrongly, or it is the next one that is damaged.
+        let mut in_doubt = false;
+        match next {
+            Some(Ok(next)) if next.base_offset < header.next_offset() => {
+                let next = next.base_offset;
+                return Some(format!("the batch at offset {base} reaches into the one at {next}"));
+            }
+            Some(Err(_)) => in_doubt = true,
+            Some(Ok(_)) | None => {}
+        }
+        let epoch = header.partition_leader_epoch;
+        if let Some(reign) = self.reign_at(base).filter(|reign| *reign != epoch) {
+            return Some(format!("it bears leader epoch {epoch}, written in {reign}"));
+        }
+        if !in_doubt && self.segment.is_verified(position, position + bytes.len() as u64) {
+            return None;
+        }
+        verify_crc(header, bytes).err().map(|error| error.to_string())
     }
-    (length, next_offset)
+
+    fn reign_at(&mut self, base: Offset) -> Option<LeaderEpoch> {
+        let at = base.max(self.log.log_start_offset());
+        if self.reign.is_none_or(|(_, end)| at >= end) {
+            self.reign = self.log.epochs.read().reign_at(at);
+        }
+        self.reign.map(|(epoch, _)| epoch)
+    }
 }

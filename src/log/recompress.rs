@@ -22,7 +22,7 @@ pub(crate) fn recompress(
         }
         let batch = Batch { header: valid.header.clone(), bytes: valid.bytes.clone() };
         let records = batch.records().map_err(|error| format_error(&error))?;
-        let repacked = repack(&valid.header, &records, codec);
+        let repacked = repack(&valid.header, &records, codec, config);
         let bytes = repacked.map_err(|error| format_error(&error))?;
         if bytes.len() > config.max_message_bytes {
             let message = format!(
@@ -42,12 +42,12 @@ fn repack(
     header: &BatchHeader,
     records: &[Record],
     codec: Compression,
+    config: &LogConfig,
 ) -> Result<Bytes, RecordError> {
-    let mut builder = BatchBuilder::new(header.base_offset).compression(codec).producer(
-        header.producer_id,
-        header.producer_epoch,
-        header.base_sequence,
-    );
+    let mut builder = BatchBuilder::new(header.base_offset)
+        .compression(codec)
+        .compression_level(config.compression_level)
+        .producer(header.producer_id, header.producer_epoch, header.base_sequence);
     if header.is_transactional() {
         builder = builder.transactional();
     }

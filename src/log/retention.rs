@@ -57,18 +57,19 @@ impl Log {
             .retention_bytes
             .filter(|_| config.cleanup_delete)
             .map_or(0, |limit| self.size_bytes().saturating_sub(limit));
-        let too_old = |segment: &Segment| {
+        let too_old = |segment: &Segment, is_active: bool| {
             let limit = config.retention_ms.filter(|_| config.cleanup_delete);
-            limit.is_some_and(|limit| is_older(segment.max_timestamp(), limit, now))
+            let newest = if is_active { segment.max_timestamp() } else { segment.newest() };
+            limit.is_some_and(|limit| is_older(newest, limit, now))
         };
         let mut deletable = 0;
         for (index, segment) in segments.iter().enumerate() {
             let is_active = index + 1 == segments.len();
             let below_start = !is_active && segment.next_offset() <= log_start;
             let size_bytes = segment.size_bytes();
-            let by_size = !is_active && excess >= size_bytes && excess > 0;
+            let by_size = excess >= size_bytes && excess > 0;
             let committed = segment.next_offset() <= high_watermark;
-            let goes = below_start || by_size || (size_bytes > 0 && too_old(segment));
+            let goes = below_start || (size_bytes > 0 && (by_size || too_old(segment, is_active)));
             if !goes || !committed {
                 break;
             }

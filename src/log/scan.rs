@@ -27,6 +27,17 @@ impl Located {
     }
 }
 
+/// What is wrong with a batch of `segment` by its header alone: the checksum does not cover where
+/// it lies in the log. `floor` is where the batch before it ends.
+pub(crate) fn misplaced(segment: &Segment, header: &BatchHeader, floor: Offset) -> Option<String> {
+    let (base, last, end) = (header.base_offset, header.last_offset(), segment.next_offset());
+    if base < floor {
+        return Some(format!("a batch at offset {base} lies where {floor} or more is due"));
+    }
+    (header.last_offset_delta < 0 || last >= end)
+        .then(|| format!("a batch of the offsets {base} to {last} in a segment that ends at {end}"))
+}
+
 /// The headers from a position on, up to an end that must be the end of a batch.
 #[derive(Debug)]
 pub struct Headers<'a> {
@@ -35,6 +46,9 @@ pub struct Headers<'a> {
     end: u64,
     window: Bytes,
     window_start: u64,
+    /// Where the batch before ends.
+    floor: Offset,
+    window_bytes: u64,
     /// What went wrong while batches were passed over.
     failed: Option<ReadError>,
 }
@@ -42,30 +56,71 @@ pub struct Headers<'a> {
 impl<'a> Headers<'a> {
     /// The batches of `segment` in `position..end`.
     pub fn new(segment: &'a Segment, position: u64, end: u64) -> Self {
-        Self { segment, position, end, window: Bytes::new(), window_start: position, failed: None }
+        Self {
+            segment,
+            position,
+            end,
+            window: Bytes::new(),
+            window_start: position,
+            floor: segment.base_offset(),
+            window_bytes: WINDOW_BYTES,
+            failed: None,
+        }
+    }
+
+    /// The first batch lies at `floor` or behind.
+    #[must_use]
+    pub fn not_before(mut self, floor: Offset) -> Self {
+        self.floor = floor;
+        self
+    }
+
+    /// As [`Headers::new`], for one who wants only the first header or two.
+    pub fn one_by_one(segment: &'a Segment, position: u64, end: u64) -> Self {
+        Self { window_bytes: HEADER_BYTES as u64, ..Self::new(segment, position, end) }
     }
 
     /// Passes over the batches that end before `offset`.
     pub fn skip_to(&mut self, offset: Offset) {
+        let mut passed = None;
         while self.position < self.end {
             match self.parse() {
                 Ok(located) if located.header.last_offset() < offset => {
-                    self.position = located.end();
+                    self.pass(&located);
+                    passed = Some(located);
                 }
-                Ok(_) => return,
+                Ok(located) => {
+                    let skips = located.header.base_offset > offset;
+                    self.failed = passed.filter(|_| skips).and_then(|last| self.is_short(&last));
+                    return;
+                }
                 Err(error) => {
                     self.failed = Some(error);
                     return;
                 }
             }
         }
+        self.failed = passed.and_then(|last| self.is_short(&last));
+    }
+
+    /// A batch before a gap may be one that says wrongly where it ends.
+    fn is_short(&self, passed: &Located) -> Option<ReadError> {
+        if self.segment.is_verified(passed.position, passed.end()) {
+            return None;
+        }
+        self.segment.batch_at(passed.position, &passed.header).err()
+    }
+
+    fn pass(&mut self, located: &Located) {
+        self.position = located.end();
+        self.floor = located.header.next_offset();
     }
 
     fn parse(&mut self) -> Result<Located, ReadError> {
         let header_bytes = HEADER_BYTES as u64;
         let window_end = self.window_start + self.window.len() as u64;
         if self.position < self.window_start || self.position + header_bytes > window_end {
-            let length = WINDOW_BYTES.min(self.end - self.position);
+            let length = self.window_bytes.min(self.end - self.position);
             self.window = self.segment.bytes_at(self.position, length)?;
             self.window_start = self.position;
         }
@@ -77,6 +132,9 @@ impl<'a> Headers<'a> {
         if located.end() > self.end {
             let reason =
                 format!("the batch ends at {}, the segment at {}", located.end(), self.end);
+            return Err(self.segment.corrupt(self.position, reason));
+        }
+        if let Some(reason) = misplaced(self.segment, &located.header, self.floor) {
             return Err(self.segment.corrupt(self.position, reason));
         }
         Ok(located)
@@ -96,7 +154,7 @@ impl Iterator for Headers<'_> {
         }
         let result = self.parse();
         match &result {
-            Ok(located) => self.position = located.end(),
+            Ok(located) => self.pass(located),
             Err(_) => self.position = self.end,
         }
         Some(result)

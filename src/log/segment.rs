@@ -1,16 +1,17 @@
 //! One segment: a file of record batches, byte for byte as Kafka writes them, whose name is the
 //! offset of its first record. Readers see what is published and take no lock of the log.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::log::error::{ReadError, StorageError};
 use crate::log::index::SegmentIndex;
+use crate::log::read_ends::ReadEnds;
 use crate::log::scan::Headers;
 use crate::record::{Batch, BatchHeader};
 use crate::storage::{Disk, DiskFile, OpenMode};
@@ -20,6 +21,14 @@ use crate::types::{Offset, TimestampMs};
 pub const LOG_SUFFIX: &str = ".log";
 /// The ending that is added to the name of a file that will be removed.
 pub const DELETED_SUFFIX: &str = ".deleted";
+/// The ending that is added to the name of a file that is being written to replace segments.
+pub const CLEANED_SUFFIX: &str = ".cleaned";
+/// The ending that is added to the name of a file that is about to replace segments.
+pub const SWAP_SUFFIX: &str = ".swap";
+
+/// The ending that is added to the name of a file that does not belong to the log, or no longer
+/// can, and is kept for a while.
+pub const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// The name of the segment that begins at `base_offset`.
 pub fn file_name(base_offset: Offset) -> String {
@@ -62,14 +71,23 @@ pub struct Segment {
     next_offset: AtomicI64,
     /// Bytes that are known to be on the device.
     synced_bytes: AtomicU64,
+    /// From here on this process wrote the bytes, or checked them when it opened the log.
+    own_from: AtomicU64,
+    /// Before this, readers have found every checksum right since the log was opened.
+    verified_bytes: AtomicU64,
     /// The largest timestamp of the first batch; tells the segment's age.
     first_timestamp: AtomicI64,
+    /// Nothing was written since then, as far as is known; -1: it is written still.
+    idle_since: AtomicI64,
+    /// Room was reserved behind its end.
+    is_allocated: AtomicBool,
     /// How many bytes of it the catalog knows; `u64::MAX`: it does not know the segment.
     stored_bytes: AtomicU64,
     /// How many marks of its index the catalog has, and the most that it may have had.
     stored_marks: AtomicUsize,
     most_marks: AtomicUsize,
     index: RwLock<SegmentIndex>,
+    read_ends: ReadEnds,
 }
 
 impl Segment {
@@ -93,11 +111,16 @@ impl Segment {
             size_bytes: AtomicU64::new(0),
             next_offset: AtomicI64::new(base_offset.0),
             synced_bytes: AtomicU64::new(0),
+            own_from: AtomicU64::new(0),
+            verified_bytes: AtomicU64::new(0),
             first_timestamp: AtomicI64::new(TimestampMs::NONE.0),
+            idle_since: AtomicI64::new(TimestampMs::NONE.0),
+            is_allocated: AtomicBool::new(false),
             stored_bytes: AtomicU64::new(u64::MAX),
             stored_marks: AtomicUsize::new(0),
             most_marks: AtomicUsize::new(0),
             index: RwLock::new(SegmentIndex::default()),
+            read_ends: ReadEnds::default(),
         }
     }
 
@@ -135,6 +158,39 @@ impl Segment {
     /// The largest timestamp in it.
     pub fn max_timestamp(&self) -> TimestampMs {
         self.index.read().max_timestamp()
+    }
+
+    /// The time by which retention judges a sealed segment: its largest timestamp, or, where its
+    /// records bear none, when it was sealed or, if that is later, opened.
+    pub fn newest(&self) -> TimestampMs {
+        match self.max_timestamp() {
+            TimestampMs::NONE => TimestampMs(self.idle_since.load(Ordering::Acquire)),
+            newest => newest,
+        }
+    }
+
+    /// Nothing has been written to it since `now`.
+    pub fn note_idle_since(&self, now: TimestampMs) {
+        self.idle_since.store(now.0, Ordering::Release);
+    }
+
+    /// Reserves room for `size_bytes` on the device. A file system that cannot, or has not so
+    /// much, is no error: the writes will tell.
+    pub fn allocate(&self, size_bytes: u64) {
+        self.is_allocated.store(true, Ordering::Release);
+        if let Err(error) = self.file.allocate(size_bytes) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot reserve room");
+        }
+    }
+
+    /// Gives back what was reserved and is not needed, as nothing more will be written; with
+    /// `always` also what an earlier run may have reserved.
+    pub fn give_back_room(&self, always: bool) {
+        if (self.is_allocated.swap(false, Ordering::AcqRel) || always)
+            && let Err(error) = self.file.set_len(self.size_bytes())
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot give back reserved room");
+        }
     }
 
     /// Its index, for a moment.
@@ -181,6 +237,15 @@ impl Segment {
         self.stored_bytes.load(Ordering::Acquire) != self.size_bytes()
     }
 
+    /// Whether a checkpoint has something to say about it: of an empty log's first segment nobody
+    /// need know, which counts where there are thousands of them.
+    pub fn is_worth_storing(&self) -> bool {
+        let stored_bytes = self.stored_bytes.load(Ordering::Acquire);
+        let is_new = self.base_offset == Offset::ZERO && stored_bytes == u64::MAX;
+        let size_bytes = self.size_bytes();
+        stored_bytes != size_bytes && !(is_new && size_bytes == 0)
+    }
+
     /// How many marks of its index the catalog has.
     pub fn stored_marks(&self) -> usize {
         self.stored_marks.load(Ordering::Acquire)
@@ -214,8 +279,23 @@ impl Segment {
         *self.index.write() = index;
         self.first_timestamp.store(first_timestamp.0, Ordering::Release);
         self.next_offset.store(next_offset.0, Ordering::Release);
+        self.own_from.store(size_bytes, Ordering::Release);
+        self.verified_bytes.store(0, Ordering::Release);
         self.size_bytes.store(size_bytes, Ordering::Release);
         self.synced_bytes.store(size_bytes, Ordering::Release);
+    }
+
+    /// Whether the checksums in `from..to` need no look: the bytes were seen whole in this run.
+    pub fn is_verified(&self, from: u64, to: u64) -> bool {
+        from >= self.own_from.load(Ordering::Acquire)
+            || to <= self.verified_bytes.load(Ordering::Acquire)
+    }
+
+    /// The checksums in `from..to` are right.
+    pub fn note_verified(&self, from: u64, to: u64) {
+        if from <= self.verified_bytes.load(Ordering::Acquire) {
+            self.verified_bytes.fetch_max(to, Ordering::AcqRel);
+        }
     }
 
     /// fdatasyncs the file; what was published before the call is then on the device.
@@ -235,7 +315,9 @@ impl Segment {
     /// index's end.
     pub fn unpublish(&self, size_bytes: u64, next_offset: Offset) -> Result<(), ReadError> {
         self.size_bytes.store(size_bytes, Ordering::Release);
-        self.synced_bytes.fetch_min(size_bytes, Ordering::AcqRel);
+        for bytes in [&self.synced_bytes, &self.own_from, &self.verified_bytes] {
+            bytes.fetch_min(size_bytes, Ordering::AcqRel);
+        }
         self.next_offset.store(next_offset.0, Ordering::Release);
         let mut index = self.with_index(Clone::clone);
         let resume_at = index.truncate(size_bytes);
@@ -269,11 +351,21 @@ impl Segment {
 
     /// `length` bytes at `position`; fewer are an error.
     pub fn bytes_at(&self, position: u64, length: u64) -> Result<Bytes, ReadError> {
-        let mut buffer = BytesMut::zeroed(usize::try_from(length).unwrap_or(usize::MAX));
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        match self.file.read_vec_at(wanted, position) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.corrupt(position, format!("the file ends before {length} bytes")))
+            }
+            Err(source) => Err(ReadError::Io { path: self.path.clone(), source }),
+        }
+    }
+
+    /// Fills `buffer` from `position` on.
+    pub fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<(), ReadError> {
         self.file
-            .read_exact_at(&mut buffer, position)
-            .map_err(|source| ReadError::Io { path: self.path.clone(), source })?;
-        Ok(buffer.freeze())
+            .read_exact_at(buffer, position)
+            .map_err(|source| ReadError::Io { path: self.path.clone(), source })
     }
 
     /// The batch at `position`, whole and with its checksum verified.
@@ -284,12 +376,35 @@ impl Segment {
         Ok(batch)
     }
 
+    /// As [`Segment::headers_from`], beginning at once where a read ended, if one ended at
+    /// `offset` and the log was cut `cuts` times then as now.
+    pub(crate) fn headers_on_from(&self, offset: Offset, cuts: u64) -> Headers<'_> {
+        match self.read_ends.position_of(offset, cuts) {
+            Some(position) => {
+                Headers::one_by_one(self, position, self.size_bytes()).not_before(offset)
+            }
+            None => self.headers_from(offset),
+        }
+    }
+
+    /// A read from `from` on ended before the batch of `offset`, which is at `position`.
+    pub(crate) fn note_read_end(&self, from: Offset, offset: Offset, position: u64, cuts: u64) {
+        self.read_ends.note(from, offset, position, cuts);
+    }
+
     /// The published batches from the one that holds `offset`, or the first after it, on.
     pub fn headers_from(&self, offset: Offset) -> Headers<'_> {
-        let position = self.with_index(|index| index.position_for_offset(offset));
-        let mut headers = Headers::new(self, position, self.size_bytes());
+        let entry = self.with_index(|index| index.entry_before(offset));
+        let (position, floor) =
+            entry.map_or((0, self.base_offset), |entry| (entry.position, entry.offset));
+        let mut headers = Headers::new(self, position, self.size_bytes()).not_before(floor);
         headers.skip_to(offset);
         headers
+    }
+
+    /// Has the system forget what it keeps of the file in memory.
+    pub fn forget_cached(&self) {
+        self.file.forget_cached();
     }
 
     /// The error that says what lies at `position`.

@@ -9,10 +9,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::log::create::{Made, NewLog};
 use crate::log::error::StorageError;
-use crate::log::segment::DELETED_SUFFIX;
+use crate::log::flush_timers::FlushTimers;
+use crate::log::gathering::Gathering;
+use crate::log::reigns::Reign;
+use crate::log::segment::{DAMAGED_SUFFIX, DELETED_SUFFIX};
 use crate::storage::{Catalog, CatalogBatch, CatalogError, Disk, Offload};
-use crate::types::{Clock, Monotonic};
+use crate::types::{Clock, DirectoryId, Monotonic};
+
+/// How often logs that are stray are looked for.
+const STRAYS_LOOKED_FOR: Duration = Duration::from_secs(60);
+/// How long a file that was set aside stays before it is removed.
+pub(crate) const DAMAGED_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Orders the writers of a catalog and lets them share flushes.
 #[derive(Debug)]
@@ -53,6 +62,17 @@ impl CatalogGate {
         Ok(value)
     }
 
+    /// Applies what `fill` puts into a batch. A crash may lose it, but not without losing all
+    /// that was applied later.
+    pub(crate) fn lazily(&self, fill: impl FnOnce(&mut CatalogBatch)) -> Result<(), CatalogError> {
+        let mut applied = self.applied.lock();
+        let mut batch = CatalogBatch::default();
+        fill(&mut batch);
+        self.catalog.apply(batch)?;
+        *applied += 1;
+        Ok(())
+    }
+
     pub(crate) fn catalog(&self) -> &dyn Catalog {
         &*self.catalog
     }
@@ -61,20 +81,33 @@ impl CatalogGate {
 /// What the logs of one directory share.
 #[derive(Debug)]
 pub(crate) struct DirectoryShared {
+    pub(crate) id: DirectoryId,
     pub(crate) path: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) offload: Arc<dyn Offload>,
     pub(crate) gate: CatalogGate,
+    pub(crate) flush_timers: FlushTimers,
     offline: watch::Sender<Option<String>>,
     is_offline: AtomicBool,
     is_full: AtomicBool,
+    /// Logs that are to be made.
+    pub(crate) creations: Arc<Gathering<NewLog, Made>>,
+    /// Held while logs are made.
+    pub(crate) making: Mutex<()>,
+    /// Reigns that are to be made durable.
+    pub(crate) reigns: Arc<Gathering<Reign, Result<(), StorageError>>>,
+    /// When logs that are stray are looked for again.
+    next_look_for_strays: Mutex<Monotonic>,
+    /// Counts the damage that was met in the directory's logs.
+    damage: watch::Sender<u64>,
     /// Renamed files and directories, and when they may go.
     trash: Mutex<Vec<(Monotonic, PathBuf)>>,
 }
 
 impl DirectoryShared {
     pub(crate) fn new(
+        id: DirectoryId,
         path: PathBuf,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
@@ -82,16 +115,31 @@ impl DirectoryShared {
         catalog: Arc<dyn Catalog>,
     ) -> Self {
         Self {
+            id,
             path,
             disk,
             clock,
             offload,
             gate: CatalogGate::new(catalog),
+            flush_timers: FlushTimers::default(),
             offline: watch::Sender::new(None),
             is_offline: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
+            creations: Arc::default(),
+            making: Mutex::new(()),
+            reigns: Arc::default(),
+            next_look_for_strays: Mutex::default(),
+            damage: watch::Sender::new(0),
             trash: Mutex::new(Vec::new()),
         }
+    }
+
+    pub(crate) fn tell_of_damage(&self) {
+        self.damage.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn watch_damage(&self) -> watch::Receiver<u64> {
+        self.damage.subscribe()
     }
 
     pub(crate) fn go_offline(&self, reason: &str) {
@@ -130,6 +178,17 @@ impl DirectoryShared {
         Ok(())
     }
 
+    /// Whether it is time to look for logs that are stray; it then is not for a while.
+    pub(crate) fn strays_are_due(&self) -> bool {
+        let now = self.clock.monotonic();
+        let mut next = self.next_look_for_strays.lock();
+        let is_due = now >= *next;
+        if is_due {
+            *next = now.plus(STRAYS_LOOKED_FOR);
+        }
+        is_due
+    }
+
     /// Renames a segment's file out of the log's sight; it goes after `delay`.
     pub(crate) fn discard_file(&self, path: &Path, delay: Duration) -> Result<(), StorageError> {
         let mut renamed = path.as_os_str().to_owned();
@@ -138,6 +197,17 @@ impl DirectoryShared {
         self.disk.rename(path, &renamed).map_err(StorageError::io("rename", path))?;
         self.discard_later(renamed, delay);
         Ok(())
+    }
+
+    /// Renames a file that is not, or no longer, part of a log, so that somebody may look into it;
+    /// it goes after [`DAMAGED_KEPT`].
+    pub(crate) fn set_aside_file(&self, path: &Path) -> Result<PathBuf, StorageError> {
+        let mut renamed = path.as_os_str().to_owned();
+        renamed.push(format!(".{}{DAMAGED_SUFFIX}", self.clock.wall()));
+        let renamed = PathBuf::from(renamed);
+        self.disk.rename(path, &renamed).map_err(StorageError::io("rename", path))?;
+        self.discard_later(renamed.clone(), DAMAGED_KEPT);
+        Ok(renamed)
     }
 
     pub(crate) fn discard_later(&self, path: PathBuf, delay: Duration) {
@@ -155,7 +225,8 @@ impl DirectoryShared {
             due.into_iter().map(|(_, path): (_, PathBuf)| path).collect()
         };
         for path in due {
-            let is_file = path.to_string_lossy().ends_with(DELETED_SUFFIX);
+            let name = path.to_string_lossy();
+            let is_file = name.ends_with(DELETED_SUFFIX) || name.ends_with(DAMAGED_SUFFIX);
             let removed = if is_file {
                 self.disk.remove_file(&path)
             } else {

@@ -8,6 +8,11 @@
 //!                                             x <base offset> <chunk>    the segment's marks
 //!                                             q <producer id>            one producer
 //!                                             t <marker's offset>        one aborted transaction
+//!                                             c                          how far it was compacted
+//!                                             w <base offset>            a replacement of segments
+//!                                             m                          about to move (see promote)
+//!                                             r                          the last incidents
+//! D                                                                      whose the catalog is
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,9 +22,11 @@ use uuid::Uuid;
 
 use crate::log::epochs::EpochStart;
 use crate::log::format::{
-    AbortedEntry, EpochEntry, Epochs, FormatError, Identity, Mark, Marks, ProducerBatchEntry,
-    ProducerEntry, Progress, SegmentEntry, from_bytes, to_bytes,
+    AbortedEntry, CatalogOwner, Compacted, EpochEntry, Epochs, FormatError, Identity, Mark, Marks,
+    MovingTo, PendingSwap, ProducerBatchEntry, ProducerEntry, Progress, SegmentEntry, from_bytes,
+    to_bytes,
 };
+use crate::log::incidents::{self, Incident};
 use crate::log::index::IndexEntry;
 use crate::log::partition_log::{Log, Writer};
 use crate::log::producers::{Forgotten, ProducerBatch, ProducerState};
@@ -27,7 +34,7 @@ use crate::log::segment::{Segment, SegmentPoint};
 use crate::log::transactions::AbortedTransaction;
 use crate::storage::{Catalog, CatalogBatch, CatalogError};
 use crate::types::{
-    LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TimestampMs, TopicId,
+    DirectoryId, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TimestampMs, TopicId,
     TopicIdPartition, TopicName, TopicPartition,
 };
 
@@ -53,6 +60,14 @@ pub struct StoredLog {
     pub producers: BTreeMap<ProducerId, ProducerState>,
     /// The aborted transactions.
     pub aborted: Vec<AbortedTransaction>,
+    /// Up to where it was compacted.
+    pub compacted: Option<Offset>,
+    /// Replacements that may not be finished: where the new file begins, and what follows it.
+    pub swaps: BTreeMap<Offset, Offset>,
+    /// What happened to it, oldest first.
+    pub incidents: Vec<Incident>,
+    /// The data directory to which it was about to move.
+    pub moving_to: Option<DirectoryId>,
 }
 
 fn log_prefix(topic_id: TopicId, partition: PartitionId) -> Vec<u8> {
@@ -94,8 +109,10 @@ pub(crate) fn put_progress(
     recovery_point: Offset,
 ) {
     let log_start = log.ends.log_start_target.load(Ordering::Acquire);
+    let recovery_point = recovery_point.0.max(log_start);
+    log.ends.stored_recovery_point.store(recovery_point, Ordering::Release);
     let progress = Progress {
-        recovery_point: recovery_point.0.max(log_start),
+        recovery_point,
         high_watermark: log.high_watermark().0.max(log_start),
         log_start,
         highest_forgotten_producer: forgotten.highest.map_or(-1, |id| id.0),
@@ -155,10 +172,14 @@ pub(crate) fn put_segment(batch: &mut CatalogBatch, log: &Log, point: &SegmentPo
 
 /// Deletes all that the catalog has of a segment.
 pub(crate) fn delete_segment(batch: &mut CatalogBatch, log: &Log, segment: &Segment) {
-    let base = segment.base_offset().0.to_be_bytes();
+    delete_segment_at(batch, log, segment.base_offset(), segment.most_marks());
+}
+
+/// Deletes all that the catalog has of the segment at `base`, which is at most `marks` marks.
+pub(crate) fn delete_segment_at(batch: &mut CatalogBatch, log: &Log, base: Offset, marks: usize) {
+    let base = base.0.to_be_bytes();
     batch.delete(key(log, b's', &[&base]));
-    let chunks = segment.most_marks().div_ceil(MARKS_PER_VALUE);
-    for number in 0..chunks {
+    for number in 0..marks.div_ceil(MARKS_PER_VALUE) {
         batch.delete(key(log, b'x', &[&base, &chunk_number(number)]));
     }
 }
@@ -222,6 +243,62 @@ pub(crate) fn delete_aborted(batch: &mut CatalogBatch, log: &Log, aborted: &Abor
     batch.delete(key(log, b't', &[&aborted.last_offset.0.to_be_bytes()]));
 }
 
+/// Puts how far a log was compacted.
+pub(crate) fn put_compacted(batch: &mut CatalogBatch, id: TopicIdPartition, to: Offset) {
+    let mut key = log_prefix(id.topic_id, id.partition);
+    key.push(b'c');
+    batch.put(key, to_bytes(&Compacted { first_dirty: to.0 }));
+}
+
+fn swap_key(id: TopicIdPartition, base_offset: Offset) -> Vec<u8> {
+    let mut key = log_prefix(id.topic_id, id.partition);
+    key.push(b'w');
+    key.extend_from_slice(&base_offset.0.to_be_bytes());
+    key
+}
+
+/// Puts a replacement that is decided from now on.
+pub(crate) fn put_swap(
+    batch: &mut CatalogBatch,
+    id: TopicIdPartition,
+    base_offset: Offset,
+    next_offset: Offset,
+) {
+    batch.put(swap_key(id, base_offset), to_bytes(&PendingSwap { next_offset: next_offset.0 }));
+}
+
+/// Deletes a replacement that is finished.
+pub(crate) fn delete_swap(batch: &mut CatalogBatch, id: TopicIdPartition, base_offset: Offset) {
+    batch.delete(swap_key(id, base_offset));
+}
+
+/// Puts what happened to the log. Gives the number to note once it is stored.
+pub(crate) fn put_incidents(batch: &mut CatalogBatch, log: &Log) -> u64 {
+    let (stored, number) = log.incidents.lock().to_store();
+    batch.put(key(log, b'r', &[]), to_bytes(&stored));
+    number
+}
+
+/// Whose the catalog is; `None` in one that has just been made.
+pub(crate) fn owner(catalog: &dyn Catalog) -> Result<Option<DirectoryId>, LoadError> {
+    let Some(value) = catalog.get(b"D")? else { return Ok(None) };
+    Ok(Some(DirectoryId(from_bytes::<CatalogOwner>(&value)?.directory_id)))
+}
+
+/// Puts whose the catalog is.
+pub(crate) fn put_owner(batch: &mut CatalogBatch, directory_id: DirectoryId) {
+    batch.put(*b"D", to_bytes(&CatalogOwner { directory_id: directory_id.0 }));
+}
+
+/// Puts the data directory to which the log is about to move.
+pub(crate) fn put_moving_to(batch: &mut CatalogBatch, log: &Log, to: Option<DirectoryId>) {
+    let key = key(log, b'm', &[]);
+    match to {
+        Some(directory) => batch.put(key, to_bytes(&MovingTo { directory_id: directory.0 })),
+        None => batch.delete(key),
+    }
+}
+
 /// Deletes all that the catalog has of a log.
 pub(crate) fn delete_log(
     catalog: &dyn Catalog,
@@ -250,12 +327,46 @@ pub enum LoadError {
 
 /// Everything that the catalog knows, by log.
 pub fn load(catalog: &dyn Catalog) -> Result<BTreeMap<TopicIdPartition, StoredLog>, LoadError> {
+    let (logs, unreadable) = load_readable(catalog)?;
+    match unreadable.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(logs),
+    }
+}
+
+/// What can be read of what the catalog knows, and why the rest cannot.
+pub fn load_readable(
+    catalog: &dyn Catalog,
+) -> Result<(BTreeMap<TopicIdPartition, StoredLog>, Vec<LoadError>), CatalogError> {
     let mut logs: BTreeMap<TopicIdPartition, StoredLog> = BTreeMap::new();
-    for (key, value) in catalog.scan_prefix(b"L")? {
-        let (id, kind, rest) = parse_key(&key).ok_or_else(|| LoadError::Key(key.clone()))?;
-        let log = logs.entry(id).or_default();
-        if !load_value(log, kind, rest, &value)? {
-            return Err(LoadError::Key(key));
+    let unreadable = load_into(&mut logs, catalog, b"L")?;
+    Ok((logs, unreadable))
+}
+
+/// What the catalog knows of one log.
+pub fn load_log(catalog: &dyn Catalog, id: TopicIdPartition) -> Result<StoredLog, LoadError> {
+    let mut logs = BTreeMap::new();
+    let unreadable = load_into(&mut logs, catalog, &log_prefix(id.topic_id, id.partition))?;
+    match unreadable.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(logs.remove(&id).unwrap_or_default()),
+    }
+}
+
+/// Loads what lies under `prefix`. Gives why something cannot be read.
+fn load_into(
+    logs: &mut BTreeMap<TopicIdPartition, StoredLog>,
+    catalog: &dyn Catalog,
+    prefix: &[u8],
+) -> Result<Vec<LoadError>, CatalogError> {
+    let mut unreadable = Vec::new();
+    for (key, value) in catalog.scan_prefix(prefix)? {
+        let loaded = parse_key(&key)
+            .map(|(id, kind, rest)| load_value(logs.entry(id).or_default(), kind, rest, &value));
+        match loaded {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) | None => unreadable.push(LoadError::Key(key)),
+            Some(Err(error)) => unreadable.push(error.into()),
         }
     }
     for log in logs.values_mut() {
@@ -266,7 +377,7 @@ pub fn load(catalog: &dyn Catalog) -> Result<BTreeMap<TopicIdPartition, StoredLo
             known.truncate(usize::try_from(segment.marks).unwrap_or(0));
         }
     }
-    Ok(logs)
+    Ok(unreadable)
 }
 
 fn parse_key(key: &[u8]) -> Option<(TopicIdPartition, u8, &[u8])> {
@@ -293,6 +404,9 @@ fn load_value(
             let topic = TopicName::new(&identity.topic);
             log.topic_partition = Some(TopicPartition::new(topic, identity.partition));
         }
+        (b'm', _) => {
+            log.moving_to = Some(DirectoryId(from_bytes::<MovingTo>(value)?.directory_id));
+        }
         (b'p', _) => log.progress = Some(from_bytes::<Progress>(value)?),
         (b'e', _) => {
             let full = log.epochs.len().is_multiple_of(EPOCHS_PER_VALUE);
@@ -316,6 +430,7 @@ fn load_value(
                 }
             }));
         }
+        (b'r', None) => log.incidents = incidents::from_entries(&from_bytes(value)?),
         (b'q', Some(id)) => {
             let state = producer_state(from_bytes::<ProducerEntry>(value)?);
             log.producers.insert(ProducerId(id), state);
@@ -328,6 +443,11 @@ fn load_value(
                 last_offset: Offset(entry.last_offset),
                 last_stable_offset: Offset(entry.last_stable_offset),
             });
+        }
+        (b'c', _) => log.compacted = Some(Offset(from_bytes::<Compacted>(value)?.first_dirty)),
+        (b'w', Some(base)) => {
+            let swap = from_bytes::<PendingSwap>(value)?;
+            log.swaps.insert(Offset(base), Offset(swap.next_offset));
         }
         (_, _) => return Ok(false),
     }

@@ -70,6 +70,14 @@ impl Transactions {
         }
     }
 
+    /// Of the aborted transactions, those whose markers are not committed at `high_watermark` hold
+    /// readers back again: the markers may be cut off still.
+    pub fn hold_uncommitted(&mut self, high_watermark: Offset) {
+        for (&marker, aborted) in self.aborted.range(high_watermark..) {
+            self.unreplicated.insert(aborted.first_offset, marker);
+        }
+    }
+
     /// The high watermark is now `high_watermark`: markers below it are committed.
     pub fn replicated_to(&mut self, high_watermark: Offset) {
         self.unreplicated.retain(|_, marker| *marker >= high_watermark);
@@ -96,9 +104,35 @@ impl Transactions {
             .collect()
     }
 
+    /// Of these aborted transactions there are records in the log too.
+    pub fn remember_aborted(&mut self, more: impl IntoIterator<Item = AbortedTransaction>) {
+        for aborted in more {
+            self.aborted.entry(aborted.last_offset).or_insert(aborted);
+        }
+    }
+
+    /// Whether the marker at this offset aborted a transaction.
+    pub fn is_aborted_at(&self, marker: Offset) -> bool {
+        self.aborted.contains_key(&marker)
+    }
+
     /// All aborted transactions, by their markers.
     pub fn aborted(&self) -> impl Iterator<Item = &AbortedTransaction> {
         self.aborted.values()
+    }
+
+    /// The log now ends at `log_end`, and no transaction that began before ended there or later.
+    pub fn truncate_end(&mut self, log_end: Offset) {
+        self.ongoing.retain(|&first, _| first < log_end);
+        self.unreplicated.retain(|&first, _| first < log_end);
+        self.aborted.retain(|&marker, _| marker < log_end);
+    }
+
+    /// Of these aborted transactions nothing is left in the log, their markers aside.
+    pub fn forget_aborted(&mut self, gone: &[AbortedTransaction]) {
+        for aborted in gone {
+            self.aborted.remove(&aborted.last_offset);
+        }
     }
 
     /// The log now begins at `log_start`.

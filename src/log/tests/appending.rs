@@ -1,7 +1,7 @@
 //! What goes in.
 
 use super::world::*;
-use crate::log::{AppendError, AppendOrigin};
+use crate::log::{AppendError, AppendOrigin, LogConfig};
 use crate::types::{ErrorCode, LeaderEpoch, Offset};
 
 #[test]
@@ -39,6 +39,38 @@ fn a_follower_keeps_offsets_and_epochs() {
     let ahead = batch_at(Offset(4), LeaderEpoch(4), 1);
     let ahead = log.append_as_follower(ahead, LeaderEpoch(3)).unwrap_err();
     assert_eq!(ahead.error_code(), ErrorCode::CorruptMessage);
+}
+
+#[test]
+fn an_empty_log_begins_with_a_batch_around_its_start() {
+    for crash in [None, Some(1), Some(2), Some(3)] {
+        let world = World::new();
+        let (directory, log) = one_log(&world);
+        log.truncate_fully_and_start_at_blocking(Offset(5)).unwrap();
+        let around = batch_at(Offset(2), EPOCH, 6);
+        let refused = log.append_as_follower(around.clone(), EPOCH).unwrap_err();
+        assert!(matches!(
+            refused,
+            AppendError::AroundStart { log_start: Offset(5), got: Offset(2) }
+        ));
+        let before = log.append_around_start_blocking(batch_at(Offset(2), EPOCH, 3), EPOCH);
+        assert!(matches!(before, Err(AppendError::OffsetGap { .. })), "it ends before the start");
+        log.set_config(LogConfig { flush_messages: Some(1), ..LogConfig::default() });
+        log.append_around_start_blocking(around.clone(), EPOCH).unwrap();
+        assert_eq!(log.flushed_offset(), Offset(8), "flush.messages holds here too");
+        log.set_config(LogConfig::default());
+        log.append_as_follower(batch_at(Offset(8), EPOCH, 2), EPOCH).unwrap();
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (Offset(5), Offset(10)));
+        let again = log.append_around_start_blocking(around, EPOCH);
+        assert!(matches!(again, Err(AppendError::OffsetGap { .. })), "it is not empty");
+        if crash.is_some() {
+            directory.checkpoint_blocking().unwrap();
+        }
+        let world = crash.map_or_else(|| world.kill(), |seed| world.crash(seed));
+        let directory = world.open();
+        let log = directory.log(log.topic_partition()).unwrap();
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (Offset(5), Offset(10)));
+    }
 }
 
 #[test]

@@ -111,3 +111,24 @@ fn open_transactions_hold_the_last_stable_offset_back() {
     assert_eq!(log.last_stable_offset(), Offset(3));
     assert!(log.aborted_transactions(Offset(0), Offset(8)).is_empty());
 }
+
+#[test]
+fn a_reign_that_wrote_nothing_here_gives_way_to_the_leaders_records() {
+    let world = World::new();
+    let (directory, log) = one_log(&world);
+    let follow = |base: i64, epoch| {
+        let records = batch_at(Offset(base), LeaderEpoch(epoch), 2);
+        log.append_as_follower(records, LeaderEpoch(9)).unwrap();
+    };
+    follow(0, 3);
+    // It was elected in epoch 5 and wrote nothing; the leader of epoch 9 has records of epoch 4.
+    log.assign_epoch_blocking(LeaderEpoch(5)).unwrap();
+    follow(2, 4);
+    assert_eq!(log.epoch_at(Offset(2)), Some(LeaderEpoch(4)));
+    assert_eq!(offsets(&read_all(&log, 1)), [0, 1, 2, 3]);
+    log.assign_epoch_blocking(LeaderEpoch(5)).unwrap();
+    directory.checkpoint_blocking().unwrap();
+    let log = world.crash(4).open().log(&orders()).unwrap();
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(5)), "assigned again, durably");
+    assert_eq!(offsets(&read_all(&log, 1)), [0, 1, 2, 3]);
+}

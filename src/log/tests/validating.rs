@@ -121,3 +121,69 @@ fn the_broker_writes_what_is_its_own() {
     let max = log.max_timestamp_offset().unwrap().unwrap();
     assert_eq!((max.0.0 - START.0, max.1), (9, Offset(1)));
 }
+
+#[test]
+fn a_topics_codec_is_what_is_stored_at_its_level_and_nothing_else_changes() {
+    let sent = |codec: Compression| {
+        let builder = BatchBuilder::new(Offset::ZERO).compression(codec);
+        fill(builder.producer(ProducerId(3), ProducerEpoch(0), 0), 20)
+    };
+    for (target, levels) in [
+        (None, [None, None]),
+        (Some(Compression::None), [None, None]),
+        (Some(Compression::Gzip), [Some(1), Some(9)]),
+        (Some(Compression::Snappy), [None, None]),
+        (Some(Compression::Lz4), [Some(9), Some(17)]),
+        (Some(Compression::Zstd), [Some(-50), Some(19)]),
+    ] {
+        for (source, level) in Compression::ALL.into_iter().flat_map(|it| levels.map(|l| (it, l))) {
+            let case = format!("{source:?} into {target:?} at {level:?}");
+            let world = World::new();
+            let (_directory, log) = one_log(&world);
+            log.set_config(LogConfig {
+                compression: target,
+                compression_level: level,
+                ..LogConfig::default()
+            });
+            log.append_as_leader(sent(source), EPOCH, AppendOrigin::Client).unwrap();
+            let again = log.append_as_leader(sent(source), EPOCH, AppendOrigin::Client).unwrap();
+            assert!(again.duplicate, "{case}");
+            let stored = log.read(Offset(0), Offset(20), 1 << 20, true).unwrap().records;
+            let stored = crate::record::batches(&stored).next().unwrap().unwrap();
+            assert_eq!(stored.header.compression().unwrap(), target.unwrap_or(source), "{case}");
+            assert_eq!(stored.header.base_sequence, 0, "{case}");
+            let plain = crate::record::batches(&sent(Compression::None)).next().unwrap().unwrap();
+            assert_eq!(stored.records().unwrap(), plain.records().unwrap(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_level_is_a_bargain_of_size_for_time() {
+    let text: String = (0..4_000).map(|i| format!("{} ", i * i % 977)).collect();
+    for (codec, low, high) in
+        [(Compression::Gzip, 1, 9), (Compression::Lz4, 9, 12), (Compression::Zstd, -100, 19)]
+    {
+        let size = |level| codec.compress_at(text.as_bytes(), Some(level)).unwrap().len();
+        assert!(size(low) > size(high), "{codec:?}: {} and {}", size(low), size(high));
+    }
+    let default = Compression::Gzip.compress(text.as_bytes()).unwrap();
+    assert_eq!(Compression::Gzip.compress_at(text.as_bytes(), Some(-1)).unwrap(), default);
+}
+
+#[test]
+fn a_batch_that_grows_too_large_when_it_is_stored_is_refused() {
+    let mut builder = BatchBuilder::new(Offset::ZERO).compression(Compression::Zstd);
+    builder.push(START, Some(b"key"), Some(&[b'v'; 5_000]), &[]).unwrap();
+    let small = builder.build().unwrap();
+    let world = World::new();
+    let (_directory, log) = one_log(&world);
+    log.set_config(LogConfig {
+        compression: Some(Compression::None),
+        max_message_bytes: 1_000,
+        ..LogConfig::default()
+    });
+    let refused = log.append_as_leader(small, EPOCH, AppendOrigin::Client).unwrap_err();
+    assert_eq!(refused.error_code(), ErrorCode::MessageTooLarge);
+    assert_eq!(log.log_end_offset(), Offset(0));
+}

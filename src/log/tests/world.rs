@@ -63,6 +63,7 @@ impl World {
             catalog_opener: Arc::new(move |_| Ok(Arc::clone(&catalog) as Arc<dyn Catalog>)),
             clock: Arc::clone(&self.clock) as _,
             offload: Arc::new(InlineOffload),
+            recovery_threads: 1,
             random: Arc::new(SeededRandom::new(1)),
             boot_id: self.boot_id.clone(),
         }
