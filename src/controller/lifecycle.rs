@@ -221,7 +221,7 @@ async fn live<L: ControllerLink>(options: LifecycleOptions, link: Arc<L>, shared
 }
 
 async fn note_registration(options: &LifecycleOptions, broker_epoch: BrokerEpoch) {
-    for directory in &options.directories {
+    for directory in options.directories.iter().filter(|directory| !directory.is_offline()) {
         let noting = Arc::clone(directory);
         let noted = offload(&*options.offload, move || noting.set_broker_epoch(broker_epoch)).await;
         // The directory then counts as unclean at the next start, which is the safe side.
@@ -242,7 +242,7 @@ async fn register<L: ControllerLink>(
     let mut explained = None;
     loop {
         let deadline = shared.clock.monotonic().plus(REGISTER_PATIENCE);
-        let command = Command::RegisterBroker(options.registration.clone());
+        let command = Command::RegisterBroker(registration_now(options));
         let problem = match link.submit(command, deadline).await {
             Ok(Reply::Registered { broker_epoch }) => return Ok(broker_epoch),
             Ok(Reply::Refused(refusal)) if is_final(refusal.code) => {
@@ -258,6 +258,17 @@ async fn register<L: ControllerLink>(
         }
         tokio::time::sleep(REGISTER_PAUSE).await;
     }
+}
+
+/// The registration with the directories that work at this moment.
+fn registration_now(options: &LifecycleOptions) -> RegisterBroker {
+    let mut registration = options.registration.clone();
+    for directory in options.directories.iter().filter(|directory| directory.is_offline()) {
+        let failed = directory.directory_id();
+        registration.directories.retain(|registered| registered.id != failed);
+        registration.has_offline_directories = true;
+    }
+    registration
 }
 
 /// What is wrong and what to do, in one line.
@@ -444,6 +455,7 @@ mod tests {
                     fenced: false,
                     in_controlled_shutdown: false,
                     directories: Vec::new(),
+                    has_offline_directories: false,
                     features: Vec::new(),
                 };
                 image.brokers.insert(NodeId(2), Arc::new(other));
@@ -460,6 +472,7 @@ mod tests {
             endpoints: Vec::new(),
             rack: None,
             directories: Vec::new(),
+            has_offline_directories: false,
             features: Vec::new(),
         };
         let options = LifecycleOptions {

@@ -32,8 +32,7 @@ use crate::net::transport::Network;
 use crate::storage::{Disk, Offload, offload};
 use crate::types::{Clock, NodeId, Random, TopicId, TopicPartition};
 
-/// The metadata log's topic, as Kafka names it.
-pub const METADATA_TOPIC: &str = "__cluster_metadata";
+pub use crate::log::METADATA_TOPIC;
 
 /// The metadata topic's id, as Kafka has it.
 pub const METADATA_TOPIC_ID: TopicId = TopicId(uuid::Uuid::from_u128(1));

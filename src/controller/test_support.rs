@@ -18,7 +18,7 @@ use crate::controller::{
     BrokerLifecycle, Controller, ControllerOptions, HeartbeatRequest, LifecycleOptions, MemberNode,
     RaftTimings, RequestContext,
 };
-use crate::log::{Log, LogDirectory, LogDirectoryOptions, LogEnvironment};
+use crate::log::{Log, LogDirectory, LogDirectoryOptions, LogEnvironment, OpenError};
 use crate::metadata::{Endpoint, Image, SecurityProtocol};
 use crate::net::transport::{HostPort, Network};
 use crate::storage::{InlineOffload, MemoryCatalog, MemoryDisk};
@@ -49,7 +49,16 @@ impl Node {
         Node::on(self.disk.crash(seed), self.catalog.crash(seed))
     }
 
+    /// As [`Self::killed`], for a disk that may be refused.
+    pub fn try_killed(&self) -> Result<Node, OpenError> {
+        Node::try_on(self.disk.kill(), self.catalog.kill())
+    }
+
     fn on(disk: MemoryDisk, catalog: MemoryCatalog) -> Node {
+        Node::try_on(disk, catalog).unwrap()
+    }
+
+    fn try_on(disk: MemoryDisk, catalog: MemoryCatalog) -> Result<Node, OpenError> {
         let options =
             LogDirectoryOptions { path: "/data".into(), cluster_id: None, node_id: NodeId(1) };
         let opened = catalog.clone();
@@ -58,11 +67,12 @@ impl Node {
             catalog_opener: Arc::new(move |_| Ok(Arc::new(opened.clone()))),
             clock: Arc::new(SystemClock::new()),
             offload: Arc::new(InlineOffload),
+            recovery_threads: 1,
             random: Arc::new(SystemRandom),
             boot_id: String::new(),
         };
-        let directory = LogDirectory::open(options, environment).unwrap();
-        Node { directory, disk, catalog }
+        let directory = LogDirectory::open(options, environment)?;
+        Ok(Node { directory, disk, catalog })
     }
 
     pub fn environment(&self, network: Arc<dyn Network>) -> Environment {
@@ -255,6 +265,7 @@ impl Cluster {
                 id: directory_id,
                 previous_run: PreviousRun::Fresh,
             }],
+            has_offline_directories: false,
             features: crate::metadata::features::supported(),
         }
     }

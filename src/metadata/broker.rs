@@ -91,6 +91,9 @@ pub struct BrokerRegistration {
     pub in_controlled_shutdown: bool,
     /// Its data directories that are online.
     pub directories: Vec<DirectoryId>,
+    /// It has data directories that it cannot use now. Which ones is not known of those that it
+    /// could not even open; what they hold may come back with them.
+    pub has_offline_directories: bool,
     /// The features that it knows.
     pub features: Vec<FeatureRange>,
 }

@@ -39,6 +39,8 @@ pub enum Cause {
     UncleanElection(NodeId),
     /// Every machine that was in sync may have lost data: all were heard, the longest log won.
     UncleanRecovery(NodeId),
+    /// The broker told in which data directory its replica lies.
+    DirectoryAssigned(NodeId),
     /// `min.insync.replicas` changed, and with it who is an eligible leader.
     ConfigChanged,
 }
@@ -63,6 +65,7 @@ impl Cause {
             Self::UncleanElection(node) => (13, node),
             Self::UncleanRecovery(node) => (14, node),
             Self::ConfigChanged => (15, NodeId::NONE),
+            Self::DirectoryAssigned(node) => (16, node),
         }
     }
 
@@ -85,6 +88,7 @@ impl Cause {
             13 => Self::UncleanElection(node),
             14 => Self::UncleanRecovery(node),
             15 => Self::ConfigChanged,
+            16 => Self::DirectoryAssigned(node),
             _ => return None,
         })
     }
@@ -117,6 +121,9 @@ impl fmt::Display for Cause {
                 write!(f, "broker {node} has the longest log of all that were in sync")
             }
             Self::ConfigChanged => f.write_str("the configuration changed"),
+            Self::DirectoryAssigned(node) => {
+                write!(f, "the replica of broker {node} lies in another data directory")
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 
-use crate::metadata::{Image, Partition, Topic};
+use crate::metadata::{ConfigResource, Image, Partition, Topic};
 use crate::types::{NodeId, PartitionId, TopicId, TopicName, TopicPartition};
 
 /// A replica on this broker whose registration is new or changed.
@@ -40,6 +40,8 @@ pub struct BrokerDelta {
     pub removed: Vec<RemovedReplica>,
     /// Topics of which it holds a replica and whose own configuration changed.
     pub topic_configs_changed: Vec<TopicName>,
+    /// What was set while it runs for all brokers or for this one changed.
+    pub broker_configs_changed: bool,
     /// Some broker's registration changed: addresses, fencing, epochs.
     pub brokers_changed: bool,
 }
@@ -53,8 +55,16 @@ impl BrokerDelta {
 
 /// What changed for broker `node` from `old` to `new`. From an empty image: everything it holds.
 pub fn broker_delta(old: &Image, new: &Image, node: NodeId) -> BrokerDelta {
-    let mut delta =
-        BrokerDelta { brokers_changed: old.brokers != new.brokers, ..BrokerDelta::default() };
+    let own = ConfigResource::Broker(node);
+    let configs = |image: &Image| {
+        let of = |resource| image.config(resource).cloned();
+        (of(&ConfigResource::DefaultBroker), of(&own))
+    };
+    let mut delta = BrokerDelta {
+        brokers_changed: old.brokers != new.brokers,
+        broker_configs_changed: configs(old) != configs(new),
+        ..BrokerDelta::default()
+    };
     for item in old.topics.diff(&new.topics) {
         match item {
             DiffItem::Add(_, topic) => delta.topic_added(topic, node),

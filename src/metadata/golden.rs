@@ -53,8 +53,10 @@ fn golden() -> Vec<(MetadataRecord, &'static str)> {
         fenced: true,
         in_controlled_shutdown: false,
         directories: vec![DirectoryId(Uuid::from_u128(0x21))],
+        has_offline_directories: false,
         features: vec![FeatureRange { name: "f".into(), min: 0, max: 2 }],
     };
+    let lame = BrokerRegistration { has_offline_directories: true, ..broker.clone() };
     let partition = |state, cause| MetadataRecord::Partition {
         topic_id,
         partition: PartitionId(3),
@@ -87,6 +89,17 @@ fn golden() -> Vec<(MetadataRecord, &'static str)> {
             ),
         ),
         (
+            MetadataRecord::Broker {
+                registration: Arc::new(lame),
+                cause: Cause::DirectoryOffline(NodeId(1)),
+            },
+            concat!(
+                "0103000000000100000000000000040000000000000000000000000000003102024c026823840001",
+                "00027201000200000000000000000000000000000021020266000000020000080000000101",
+                "000101"
+            ),
+        ),
+        (
             MetadataRecord::BrokerRemoved { node_id: NodeId(1), broker_epoch: BrokerEpoch(4) },
             "01040000000001000000000000000400",
         ),
@@ -114,6 +127,8 @@ fn golden() -> Vec<(MetadataRecord, &'static str)> {
         (config(ConfigResource::Topic("t".into()), Some("v")), "010800020274026b027600"),
         (config(ConfigResource::Broker(NodeId(2)), None), "010800040232026b0000"),
         (config(ConfigResource::DefaultBroker, Some("")), "0108000401026b0100"),
+        (config(ConfigResource::ClientMetrics("m".into()), Some("v")), "01080010026d026b027600"),
+        (config(ConfigResource::Group("g".into()), None), "010800200267026b0000"),
         (
             MetadataRecord::ProducerIds {
                 node_id: NodeId(1),
@@ -151,7 +166,7 @@ fn every_record_has_the_bytes_that_it_was_released_with() {
 fn every_cause_comes_back_from_its_number() {
     let known = (0..i16::MAX).map_while(|code| Cause::from_parts(code, NodeId(3)));
     let codes: Vec<i16> = known.map(|cause| cause.to_parts().0).collect();
-    assert_eq!(codes, (0..16).collect::<Vec<_>>());
+    assert_eq!(codes, (0..17).collect::<Vec<_>>());
 }
 
 #[test]

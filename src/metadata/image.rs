@@ -9,7 +9,8 @@ use crate::metadata::{
     BrokerRegistration, ConfigMap, ConfigResource, MetadataRecord, Partition, Topic,
 };
 use crate::types::{
-    BrokerEpoch, NodeId, Offset, PartitionId, ProducerId, TopicId, TopicName, TopicPartition,
+    BrokerEpoch, DirectoryId, NodeId, Offset, PartitionId, ProducerId, TopicId, TopicName,
+    TopicPartition,
 };
 
 /// The cluster's metadata. Changed by [`Image::apply`] alone.
@@ -25,7 +26,8 @@ pub struct Image {
     /// The topics by name.
     pub topics: OrdMap<TopicName, Arc<Topic>>,
     pub(super) topic_names: OrdMap<TopicId, TopicName>,
-    pub(super) broker_configs: OrdMap<ConfigResource, ConfigMap>,
+    /// The configurations of everything but topics, which carry their own.
+    pub(super) configs: OrdMap<ConfigResource, ConfigMap>,
     /// The first producer id that nobody was given.
     pub next_producer_id: ProducerId,
     /// The finalised features and their levels.
@@ -75,7 +77,7 @@ impl Default for Image {
             brokers: OrdMap::new(),
             topics: OrdMap::new(),
             topic_names: OrdMap::new(),
-            broker_configs: OrdMap::new(),
+            configs: OrdMap::new(),
             next_producer_id: ProducerId(0),
             features: OrdMap::new(),
         }
@@ -102,6 +104,20 @@ impl Image {
     /// A registered broker.
     pub fn broker(&self, node: NodeId) -> Option<&Arc<BrokerRegistration>> {
         self.brokers.get(&node)
+    }
+
+    /// The brokers whose replica of `partition` lies in a data directory that is not online. A
+    /// replica that was never given a directory is not among them.
+    pub fn offline_replicas<'a>(
+        &'a self,
+        partition: &'a Partition,
+    ) -> impl Iterator<Item = NodeId> + 'a {
+        let replicas = partition.replicas.iter().zip(&partition.directories);
+        replicas.filter_map(|(&node, &directory)| {
+            let broker = self.broker(node)?;
+            let is_offline = directory != DirectoryId::ZERO && !broker.has_directory(directory);
+            is_offline.then_some(node)
+        })
     }
 
     /// A topic by name.
@@ -137,10 +153,16 @@ impl Image {
     pub fn config(&self, resource: &ConfigResource) -> Option<&ConfigMap> {
         match resource {
             ConfigResource::Topic(name) => self.topic(name).map(|topic| &topic.configs),
-            ConfigResource::Broker(_) | ConfigResource::DefaultBroker => {
-                self.broker_configs.get(resource)
-            }
+            ConfigResource::Broker(_)
+            | ConfigResource::DefaultBroker
+            | ConfigResource::Group(_)
+            | ConfigResource::ClientMetrics(_) => self.configs.get(resource),
         }
+    }
+
+    /// Every resource but topics for which something was set, with what was set.
+    pub fn configured(&self) -> impl Iterator<Item = (&ConfigResource, &ConfigMap)> + '_ {
+        self.configs.iter()
     }
 
     /// Folds one entry of the log in: its records, in order, and its position. An entry without
@@ -274,16 +296,17 @@ impl Image {
                     .ok_or_else(|| ApplyError::UnknownTopicName(name.clone()))?;
                 &mut Arc::make_mut(topic).configs
             }
-            ConfigResource::Broker(_) | ConfigResource::DefaultBroker => {
-                self.broker_configs.entry(resource.clone()).or_default()
-            }
+            ConfigResource::Broker(_)
+            | ConfigResource::DefaultBroker
+            | ConfigResource::Group(_)
+            | ConfigResource::ClientMetrics(_) => self.configs.entry(resource.clone()).or_default(),
         };
         match value {
             Some(value) => Arc::make_mut(configs).insert(key.to_owned(), value.to_owned()),
             None => Arc::make_mut(configs).remove(key),
         };
-        if self.broker_configs.get(resource).is_some_and(|configs| configs.is_empty()) {
-            self.broker_configs.remove(resource);
+        if self.configs.get(resource).is_some_and(|configs| configs.is_empty()) {
+            self.configs.remove(resource);
         }
         Ok(())
     }

@@ -8,18 +8,22 @@
 //! - [`election`]: who is in sync, who is an eligible leader, who leads
 //! - [`placement`]: which brokers get new replicas
 //! - [`topic_config`], [`topic_name`]: what a topic's configuration and name may be
+//! - [`group_config`], [`client_metrics_config`]: what may be set for a group, and for a subscription to the
+//!   metrics of clients
 //!
 //! Decisions are not made here but in `controller::machine`.
 
 mod broker;
 mod cause;
 mod check;
+pub mod client_metrics_config;
 mod config;
 mod delta;
 pub mod election;
 pub mod features;
 #[cfg(test)]
 mod golden;
+pub mod group_config;
 mod image;
 mod partition;
 pub mod placement;

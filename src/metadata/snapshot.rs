@@ -25,7 +25,7 @@ impl Image {
             registration: registration.clone(),
             cause: Cause::Snapshot,
         }));
-        for (resource, configs) in &self.broker_configs {
+        for (resource, configs) in &self.configs {
             records.extend(configs.iter().map(|(key, value)| config(resource, key, value)));
         }
         for topic in self.topics.values() {

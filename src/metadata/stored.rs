@@ -61,6 +61,7 @@ crate::message! {
         features: Vec<StoredFeatureRange> [0..];
         cause: i16 [0..];
         cause_node: i32 [0..];
+        has_offline_directories: bool [0.., tag 0];
     }
 
     /// Type 4: a broker is gone.
@@ -100,7 +101,7 @@ crate::message! {
     }
 
     /// Type 8: a configuration value. Resource types are Kafka's: 2 topic, 4 broker (an empty name
-    /// is every broker).
+    /// is every broker), 16 client metrics, 32 group.
     pub message StoredConfig (flexible 0) {
         resource_type: i8 [0..];
         resource_name: Str [0..];
@@ -319,6 +320,7 @@ fn store_broker(registration: &BrokerRegistration, cause: Cause) -> StoredBroker
         features: registration.features.iter().map(store_feature).collect(),
         cause,
         cause_node: cause_node.0,
+        has_offline_directories: registration.has_offline_directories,
     }
 }
 
@@ -361,6 +363,7 @@ fn load_broker(stored: StoredBroker) -> Result<MetadataRecord, RecordError> {
         fenced: stored.fenced,
         in_controlled_shutdown: stored.in_controlled_shutdown,
         directories: stored.directories.into_iter().map(DirectoryId).collect(),
+        has_offline_directories: stored.has_offline_directories,
         features: stored.features.into_iter().map(feature).collect(),
     };
     let cause = load_cause(stored.cause, stored.cause_node)?;
@@ -419,22 +422,20 @@ fn load_partition(stored: StoredPartition) -> Result<MetadataRecord, RecordError
 }
 
 fn store_config(resource: &ConfigResource, key: &str, value: Option<&str>) -> StoredConfig {
-    let (resource_type, resource_name) = match resource {
-        ConfigResource::Topic(name) => (2, text(name)),
-        ConfigResource::Broker(node) => (4, text(&node.to_string())),
-        ConfigResource::DefaultBroker => (4, text("")),
-    };
+    let (resource_type, resource_name) = (resource.type_number(), text(&resource.name()));
     StoredConfig { resource_type, resource_name, key: text(key), value: value.map(text) }
 }
 
 fn load_config(stored: StoredConfig) -> Result<MetadataRecord, RecordError> {
     let resource = match (stored.resource_type, stored.resource_name.as_str()) {
-        (2, name) => ConfigResource::Topic(TopicName::new(name)),
-        (4, "") => ConfigResource::DefaultBroker,
-        (4, node) => {
+        (ConfigResource::TOPIC, name) => ConfigResource::Topic(TopicName::new(name)),
+        (ConfigResource::BROKER, "") => ConfigResource::DefaultBroker,
+        (ConfigResource::BROKER, node) => {
             let node = node.parse().map_err(|_| unknown("broker resource of type", 4))?;
             ConfigResource::Broker(NodeId(node))
         }
+        (ConfigResource::CLIENT_METRICS, name) => ConfigResource::ClientMetrics(name.to_owned()),
+        (ConfigResource::GROUP, name) => ConfigResource::Group(name.to_owned()),
         (other, _) => return Err(unknown("configuration resource type", i64::from(other))),
     };
     let value = stored.value.as_ref().map(owned);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::controller::machine::directories::DirectoryLoads;
 use crate::controller::machine::draft::{Draft, cause_of, leave_isr, leave_isrs};
 use crate::controller::machine::{
     Decision, Note, PreviousRun, Refusal, RegisterBroker, Reply, Situation, replicas,
@@ -65,6 +66,7 @@ fn register_new(
         .map(|directory| directory.id)
         .collect();
     let online: Vec<DirectoryId> = request.directories.iter().map(|d| d.id).collect();
+    let mut loads = DirectoryLoads::of(situation.image);
     for (topic, index, partition) in situation.image.partitions() {
         let Some(directory) = partition.directory_of(node) else { continue };
         let unclean = !kept.contains(&directory);
@@ -72,8 +74,9 @@ fn register_new(
         let cause = if unclean { Cause::UncleanShutdown(node) } else { Cause::Registered(node) };
         let cause = left.as_ref().map_or(cause, |outcome| cause_of(outcome, cause));
         let mut next = left.map_or_else(|| Partition::clone(partition), |left| left.partition);
-        if !online.contains(&directory) {
-            replicas::relocate(&mut next, node, &online, index);
+        // The log that lies in a directory which is offline may come back with it.
+        if !online.contains(&directory) && !request.has_offline_directories {
+            replicas::relocate(&mut next, node, &online, &mut loads);
         }
         if next != **partition {
             next.partition_epoch = partition.partition_epoch.next();
@@ -107,6 +110,7 @@ fn registration(request: &RegisterBroker, broker_epoch: BrokerEpoch) -> BrokerRe
         fenced: true,
         in_controlled_shutdown: false,
         directories: request.directories.iter().map(|directory| directory.id).collect(),
+        has_offline_directories: request.has_offline_directories,
         features: request.features.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::{Endpoint, FeatureRange, LeaderRecoveryState};
+use crate::metadata::{ConfigResource, Endpoint, FeatureRange, LeaderRecoveryState};
 use crate::types::{
     BrokerEpoch, DirectoryId, IncarnationId, LeaderEpoch, NodeId, Offset, PartitionEpoch,
     PartitionId, TopicId, TopicPartition,
@@ -102,6 +102,59 @@ pub enum Command {
     },
     /// Time has passed: look what is due. Asked by the shell about once a second. Answer: Done.
     Tick,
+    /// Change configurations. Answer: [`super::Reply::AlteredConfigs`], in the order asked.
+    AlterConfigs(AlterConfigs),
+    /// Data directories of a broker have failed: the replicas in them leave the ISRs (KIP-858).
+    /// Answer: Done.
+    DirectoriesOffline {
+        /// Which broker.
+        node_id: NodeId,
+        /// Its registration.
+        broker_epoch: BrokerEpoch,
+        /// Which of its directories. Those that are offline already, or unknown, change nothing.
+        directories: Vec<DirectoryId>,
+    },
+    /// A broker tells in which data directories replicas of its lie, where the metadata says
+    /// something else. Answer: Done.
+    AssignDirectories {
+        /// Which broker.
+        node_id: NodeId,
+        /// Its registration.
+        broker_epoch: BrokerEpoch,
+        /// The replicas. Those of partitions that it holds no replica of change nothing.
+        replicas: Vec<AssignedDirectory>,
+    },
+}
+
+/// Changes of configurations, each resource by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlterConfigs {
+    /// Whose, and how.
+    pub resources: Vec<(ConfigResource, ConfigChange)>,
+    /// Only say what would happen.
+    pub validate_only: bool,
+}
+
+/// How one resource's configuration is to change: all of it or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigChange {
+    /// These keys change; the others stay.
+    Incremental(Vec<(String, ConfigOperation)>),
+    /// This is the whole configuration; what is not named is deleted.
+    Replace(Vec<(String, String)>),
+}
+
+/// What happens to one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfigOperation {
+    /// It has this value.
+    Set(String),
+    /// Its default holds again.
+    Delete,
+    /// These items, separated by commas, are added to the list, where they are not in it yet.
+    Append(String),
+    /// These items are taken out of the list.
+    Subtract(String),
 }
 
 /// How the last run of a broker on one data directory ended (rule 15).
@@ -147,6 +200,8 @@ pub struct RegisterBroker {
     pub rack: Option<String>,
     /// Its data directories that are online.
     pub directories: Vec<RegisteredDirectory>,
+    /// It has others that it cannot use now: the replicas in them wait for their return.
+    pub has_offline_directories: bool,
     /// The features that it knows.
     pub features: Vec<FeatureRange>,
 }
@@ -248,6 +303,17 @@ pub enum ElectionType {
     Preferred,
     /// 1: any live replica, where there is no leader, even if acknowledged records are lost.
     Unclean,
+}
+
+/// Where a broker's replica of one partition lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AssignedDirectory {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The partition's index in it.
+    pub partition: PartitionId,
+    /// The data directory.
+    pub directory: DirectoryId,
 }
 
 /// Where one log ends.

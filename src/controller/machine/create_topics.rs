@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::controller::machine::directories::DirectoryLoads;
 use crate::controller::machine::draft::Draft;
 use crate::controller::machine::replicas::{self, uuid};
 use crate::controller::machine::{
@@ -32,13 +33,14 @@ pub(super) fn create(
     for topic in &topics {
         *counts.entry(&topic.name).or_default() += 1;
     }
+    let mut loads = DirectoryLoads::of(situation.image);
     let mut accepted: Vec<&str> = Vec::new();
     let mut results = Vec::with_capacity(topics.len());
     for (index, topic) in topics.iter().enumerate() {
         let result = if counts[topic.name.as_str()] > 1 {
             Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         } else {
-            plan(situation, topic, index, &accepted)
+            plan(situation, topic, index, &accepted, &mut loads)
         };
         let result = result.map(|plan| {
             accepted.push(&topic.name);
@@ -99,6 +101,7 @@ fn plan(
     topic: &NewTopic,
     index: usize,
     accepted: &[&str],
+    loads: &mut DirectoryLoads<'_>,
 ) -> Result<Plan, Refusal> {
     check_name(situation.image, &topic.name, accepted)?;
     topic_config::validate(
@@ -112,7 +115,7 @@ fn plan(
     } else {
         manual(situation, topic)?
     };
-    let partitions = replicas::registrations(situation, assigned, 0)?;
+    let partitions = replicas::registrations(situation, assigned, 0, loads)?;
     Ok(Plan { topic_id, partitions })
 }
 

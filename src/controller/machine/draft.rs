@@ -39,6 +39,14 @@ impl Draft {
         }
     }
 
+    /// Opens another group: what follows need not share an entry with what came before.
+    pub(super) fn begin_group(&mut self) {
+        if self.groups.last().is_some_and(|last| !last.is_empty()) {
+            self.groups.push(Vec::new());
+            self.changes_in_last = 0;
+        }
+    }
+
     /// Adds a changed partition.
     pub(super) fn push_partition(
         &mut self,

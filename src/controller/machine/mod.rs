@@ -4,16 +4,20 @@
 //! - `command`, `reply`: what is asked of the controller and what it answers, as sent between nodes
 //! - `situation`: all that a decision may look at
 //! - `brokers`, `fencing`: registration; life, death and leave of a broker (rules 15 and 16)
+//! - `alter_configs`: configurations change while the cluster runs
 //! - `alter_partition`: a leader reports who is in sync (rule 13)
 //! - `create_topics`, `topics`: topics come, go and grow; `replicas`: who holds them
+//! - `directories`: data directories that fail, and where replicas lie in truth (KIP-858)
 //! - `elect_leaders`: elections on request, and the return of preferred leaders
 //! - `tick`: what is due as time passes; recovery of partitions that lost everybody
 //! - `draft`: a decision in the making; `settings`: what elections depend on
 
+mod alter_configs;
 mod alter_partition;
 mod brokers;
 mod command;
 mod create_topics;
+mod directories;
 mod draft;
 mod elect_leaders;
 mod fencing;
@@ -31,15 +35,16 @@ use crate::metadata::MetadataRecord;
 use crate::metadata::features;
 use crate::types::{BrokerEpoch, ErrorCode, NodeId, ProducerId};
 
+pub use alter_configs::altered_configs;
 pub use brokers::awaits_log_end;
 pub use command::{
-    AlterPartition, AlterPartitionItem, Command, ElectionType, FenceCause, IsrMember, LogEnd,
-    NewPartitions, NewTopic, PreviousRun, RegisterBroker, RegisteredDirectory, TopicAssignment,
-    TopicRef,
+    AlterConfigs, AlterPartition, AlterPartitionItem, AssignedDirectory, Command, ConfigChange,
+    ConfigOperation, ElectionType, FenceCause, IsrMember, LogEnd, NewPartitions, NewTopic,
+    PreviousRun, RegisterBroker, RegisteredDirectory, TopicAssignment, TopicRef,
 };
 pub use reply::{
-    AlteredPartition, CreatedPartitions, CreatedTopic, DeletedTopic, ElectedLeader, Refusal, Reply,
-    TopicSummary,
+    AlteredConfig, AlteredPartition, CreatedPartitions, CreatedTopic, DeletedTopic, ElectedLeader,
+    Refusal, Reply, TopicSummary,
 };
 pub use situation::{Liveness, LogEnds, Note, Options, ReportedLogEnd, Situation};
 
@@ -98,7 +103,14 @@ pub fn decide(situation: &Situation<'_>, command: Command) -> Decision {
         Command::ReportLogEnds { node_id, broker_epoch, logs } => {
             tick::report(situation, node_id, broker_epoch, logs)
         }
+        Command::DirectoriesOffline { node_id, broker_epoch, directories } => {
+            directories::offline(situation, node_id, broker_epoch, &directories)
+        }
+        Command::AssignDirectories { node_id, broker_epoch, replicas } => {
+            directories::assign(situation, node_id, broker_epoch, &replicas)
+        }
         Command::Tick => tick::tick(situation),
+        Command::AlterConfigs(request) => alter_configs::alter(situation, request),
     }
 }
 

@@ -1,10 +1,11 @@
 //! From brokers to the first registration of partitions: placement, or the client's own choice.
 
+use crate::controller::machine::directories::DirectoryLoads;
 use crate::controller::machine::{Refusal, Situation};
 use crate::metadata::placement::{self, Candidate, PlacementError};
-use crate::metadata::{Image, Partition, election};
+use crate::metadata::{BrokerRegistration, Image, Partition, election};
 use crate::types::random::mix;
-use crate::types::{DirectoryId, ErrorCode, NodeId, PartitionId};
+use crate::types::{DirectoryId, ErrorCode, NodeId};
 
 /// Places the replicas of `count` partitions.
 pub(super) fn place(
@@ -20,7 +21,7 @@ pub(super) fn place(
         .map(|broker| Candidate {
             node_id: broker.node_id,
             rack: broker.rack.clone(),
-            active: broker.is_active(),
+            active: may_hold(broker),
         })
         .collect();
     // The low half: the high half went into the topic's id.
@@ -33,6 +34,11 @@ pub(super) fn place(
             format!("Unable to replicate the partition {factor} time(s): {error}"),
         ),
     })
+}
+
+/// Whether a new replica on that broker can be in sync at once: it is active and has a directory.
+fn may_hold(broker: &BrokerRegistration) -> bool {
+    broker.is_active() && !broker.directories.is_empty()
 }
 
 /// Judges replicas that a client chose, as Kafka does.
@@ -73,11 +79,12 @@ pub(super) fn registrations(
     situation: &Situation<'_>,
     assigned: Vec<Vec<NodeId>>,
     first: usize,
+    loads: &mut DirectoryLoads<'_>,
 ) -> Result<Vec<Partition>, Refusal> {
     let image = situation.image;
     let registration = |(index, replicas): (usize, Vec<NodeId>)| {
-        let directories = replicas.iter().map(|&node| directory(image, node, index)).collect();
-        let active = |node| image.broker(node).is_some_and(|broker| broker.is_active());
+        let directories = replicas.iter().map(|&node| loads.place_on(node)).collect();
+        let active = |node| image.broker(node).is_some_and(|broker| may_hold(broker));
         election::first_registration(replicas, directories, active).ok_or_else(|| {
             let message = format!(
                 "All brokers specified in the manual partition assignment for partition {index} \
@@ -89,28 +96,22 @@ pub(super) fn registrations(
     (first..).zip(assigned).map(registration).collect()
 }
 
-/// The data directory for a new replica on `node`: they take turns.
-pub(super) fn directory(image: &Image, node: NodeId, index: usize) -> DirectoryId {
-    let directories = image.broker(node).map_or(&[][..], |broker| &broker.directories);
-    let turn = index.checked_rem(directories.len()).unwrap_or(0);
-    directories.get(turn).copied().unwrap_or_default()
-}
-
 /// Gives the replica on `node` another directory: its own is gone. Not while the log that was there
 /// is the one that everybody waits for.
 pub(super) fn relocate(
     partition: &mut Partition,
     node: NodeId,
     online: &[DirectoryId],
-    index: PartitionId,
+    loads: &mut DirectoryLoads<'_>,
 ) {
     if partition.leader.is_none() && partition.last_known_elr.contains(&node) {
         return;
     }
-    let turn = usize::try_from(index.0).unwrap_or(0).checked_rem(online.len()).unwrap_or(0);
     let position = partition.replicas.iter().position(|&replica| replica == node);
     let place = position.and_then(|position| partition.directories.get_mut(position));
-    if let (Some(place), Some(&directory)) = (place, online.get(turn)) {
+    if let Some(place) = place
+        && let Some(directory) = loads.place(online)
+    {
         *place = directory;
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::LeaderRecoveryState;
+use crate::metadata::{ConfigResource, LeaderRecoveryState};
 use crate::types::{
     BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, PartitionId, ProducerId, TopicId,
     TopicPartition,
@@ -67,6 +67,8 @@ pub enum Reply {
         /// How many.
         count: i32,
     },
+    /// Per resource, in the order asked.
+    AlteredConfigs(Vec<AlteredConfig>),
 }
 
 impl Reply {
@@ -143,5 +145,14 @@ pub struct ElectedLeader {
     /// The partition.
     pub topic_partition: TopicPartition,
     /// Whether a leader was elected, or why not.
+    pub result: Result<(), Refusal>,
+}
+
+/// What became of one resource's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlteredConfig {
+    /// Whose.
+    pub resource: ConfigResource,
+    /// Whether it was changed, or why not.
     pub result: Result<(), Refusal>,
 }

@@ -32,8 +32,10 @@ pub struct Options {
     pub num_partitions: i32,
     /// `default.replication.factor`
     pub default_replication_factor: i16,
-    /// The configuration of this node that topics inherit, by its broker-level name, e.g.
-    /// `min.insync.replicas`; what is absent has Kafka's default.
+    /// `node.id` of the controller that decides.
+    pub node_id: NodeId,
+    /// The configuration of this node's file that topics and groups inherit or are bounded by, by its
+    /// broker-level name, e.g. `min.insync.replicas`; what is absent has Kafka's default.
     pub broker_defaults: BTreeMap<String, String>,
     /// How long a returned preferred leader must have been unfenced before it leads again.
     pub preferred_leader_delay: Duration,
@@ -44,6 +46,7 @@ impl Default for Options {
         Self {
             num_partitions: 1,
             default_replication_factor: 1,
+            node_id: NodeId::NONE,
             broker_defaults: BTreeMap::new(),
             preferred_leader_delay: Duration::from_secs(30),
         }

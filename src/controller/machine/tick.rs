@@ -1,5 +1,6 @@
 //! What is due as time passes.
 
+use crate::controller::machine::directories::DirectoryLoads;
 use crate::controller::machine::draft::{Draft, elect_leaderless};
 use crate::controller::machine::fencing::current;
 use crate::controller::machine::{
@@ -99,7 +100,8 @@ fn settle_reported(situation: &Situation<'_>, draft: &mut Draft) {
 }
 
 /// Elects the greatest (last epoch, log end) once every member of the last ISR and ELR was heard.
-/// Heard is also who came back without the directory that held the log; an unregistered member was
+/// Heard is also who came back without the directory that held the log, unless that is only
+/// offline and may come back itself; an unregistered member was
 /// given up by an administrator. Of equals the first in the order of replicas leads.
 fn recover(
     situation: &Situation<'_>,
@@ -116,6 +118,9 @@ fn recover(
             return;
         }
         if !election::is_active_replica(situation.image, partition, node) {
+            if broker.has_offline_directories {
+                return;
+            }
             continue;
         }
         let end = ends.and_then(|ends| ends.get(&node));
@@ -127,10 +132,12 @@ fn recover(
     }
     if let Some((leader, _)) = best {
         let mut next = election::recover(partition, leader);
+        let mut loads = DirectoryLoads::of(situation.image);
         for &node in &partition.replicas {
             let Some(broker) = situation.image.broker(node) else { continue };
-            if next.directory_of(node).is_some_and(|directory| !broker.has_directory(directory)) {
-                replicas::relocate(&mut next, node, &broker.directories, index);
+            let is_gone = |directory| !broker.has_directory(directory);
+            if next.directory_of(node).is_some_and(is_gone) && !broker.has_offline_directories {
+                replicas::relocate(&mut next, node, &broker.directories, &mut loads);
             }
         }
         draft.push_partition(topic, index, next, Cause::UncleanRecovery(leader));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::controller::machine::create_topics::MAX_PARTITIONS_PER_REQUEST;
+use crate::controller::machine::directories::DirectoryLoads;
 use crate::controller::machine::draft::Draft;
 use crate::controller::machine::{
     CreatedPartitions, Decision, DeletedTopic, NewPartitions, Refusal, Reply, Situation, TopicRef,
@@ -58,12 +59,13 @@ pub(super) fn grow(
     for topic in &topics {
         *counts.entry(&topic.topic).or_default() += 1;
     }
+    let mut loads = DirectoryLoads::of(situation.image);
     let mut results = Vec::with_capacity(topics.len());
     for (nth, wanted) in topics.iter().enumerate() {
         let result = if counts[wanted.topic.as_str()] > 1 {
             Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         } else {
-            plan(situation, wanted, nth)
+            plan(situation, wanted, nth, &mut loads)
         };
         let result = result.map(|(topic, partitions)| {
             let first = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
@@ -83,6 +85,7 @@ fn plan<'a>(
     situation: &Situation<'a>,
     wanted: &NewPartitions,
     nth: usize,
+    loads: &mut DirectoryLoads<'_>,
 ) -> Result<(&'a Topic, Vec<Partition>), Refusal> {
     let Some(topic) = situation.image.topic(&wanted.topic) else {
         return Err(Refusal::from(ErrorCode::UnknownTopicOrPartition));
@@ -125,5 +128,5 @@ fn plan<'a>(
             replicas::place(situation, added, factor, seed)?
         }
     };
-    Ok((topic, replicas::registrations(situation, assigned, existing)?))
+    Ok((topic, replicas::registrations(situation, assigned, existing, loads)?))
 }

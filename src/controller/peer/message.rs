@@ -1,5 +1,6 @@
 //! What nodes ask each other and answer. bincode: only ever between nodes, never on disk; a change
-//! to anything in here needs a new [`super::frame::VERSION`].
+//! to anything in here needs a new [`super::frame::VERSION`], but for a new variant at the end of an enum:
+//! a node that does not know it ends the connection, and nothing else is read in another way.
 
 use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::{

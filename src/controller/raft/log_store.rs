@@ -15,7 +15,7 @@ use crate::controller::raft::quorum_state::{QuorumState, QuorumStateError, Quoru
 use crate::controller::raft::types::{
     Entry, LogId, StorageError, StorageIoError, TypeConfig, Vote,
 };
-use crate::log::{AppendError, Log, ReadError, TruncateError};
+use crate::log::{AppendError, IncidentKind, Log, ReadError, TruncateError};
 use crate::record::batches;
 use crate::storage::{Disk, Offload, OffloadError, offload};
 use crate::types::{Clock, Offset};
@@ -44,6 +44,12 @@ pub enum LogStoreError {
         /// Where it had been synced to.
         synced_end: u64,
     },
+    /// What the log holds is not what was written to it.
+    #[error(
+        "the metadata log is damaged: {0}: this node must not vote again under its directory id: \
+         move the metadata directory away and let the node join anew"
+    )]
+    Damaged(String),
     /// Committed entries were to be removed.
     #[error("entries from {from} on were to be removed, but {committed} is committed")]
     BelowCommit {
@@ -108,7 +114,8 @@ impl LogStore {
         clock: Arc<dyn Clock>,
         snapshot_end: Option<LogId>,
     ) -> Result<LogStore, LogStoreError> {
-        let (directory, has_entries) = (log.path().to_owned(), log.log_end_offset() > Offset::ZERO);
+        let has_entries = log.log_end_offset() > Offset::ZERO || snapshot_end.is_some();
+        let directory = log.path().to_owned();
         let file = offload(&*offload_to, move || {
             if has_entries && !disk.exists(&directory.join(super::quorum_state::FILE_NAME)) {
                 return Err(LogStoreError::LostVote);
@@ -119,6 +126,7 @@ impl LogStore {
         let state = file.state().clone();
         let purged_end = state.purged.map_or(0, |id| id.index + 1);
         let log_end = index(log.log_end_offset());
+        refuse_lost(&log, purged_end)?;
         if log_end < state.synced_end && state.synced_end > purged_end {
             return Err(LogStoreError::LostEntries { log_end, synced_end: state.synced_end });
         }
@@ -134,6 +142,7 @@ impl LogStore {
         };
         // A purge was written down and not carried out.
         store.forget_below(purged_end).await?;
+        store.verify()?;
         let last = store.last_in_log(state.purged)?;
         *store.last.lock() = last;
         Ok(store)
@@ -162,6 +171,33 @@ impl LogStore {
         Ok(())
     }
 
+    /// Reads the whole log once, so that no vote is given and nothing folded on damaged entries.
+    fn verify(&self) -> Result<(), LogStoreError> {
+        let mut next = index(self.log.log_start_offset());
+        let end = index(self.log.log_end_offset());
+        let mut term = 0;
+        while next < end {
+            let entries = self.read(next, end, 1).map_err(|error| match error {
+                LogStoreError::Read(ReadError::Corrupt { .. }) | LogStoreError::Entry(_) => {
+                    LogStoreError::Damaged(error.to_string())
+                }
+                other => other,
+            })?;
+            if entries.is_empty() {
+                return Err(LogStoreError::Damaged(format!("entry {next} is missing")));
+            }
+            for entry in entries {
+                let LogId { index, leader_id } = entry.log_id;
+                if index != next || leader_id.term < term {
+                    let reason = format!("entry {index} of term {} is at {next}", leader_id.term);
+                    return Err(LogStoreError::Damaged(reason));
+                }
+                (next, term) = (index + 1, leader_id.term);
+            }
+        }
+        Ok(())
+    }
+
     fn last_in_log(&self, purged: Option<LogId>) -> Result<Option<LogId>, LogStoreError> {
         let end = index(self.log.log_end_offset());
         if end <= index(self.log.log_start_offset()) {
@@ -185,6 +221,10 @@ impl LogStore {
             for batch in batches(&slice.records) {
                 let batch = batch.map_err(|error| EntryError::Batch {
                     index: next as i64,
+                    reason: error.to_string(),
+                })?;
+                batch.verify_crc().map_err(|error| EntryError::Batch {
+                    index: batch.header.base_offset.0,
                     reason: error.to_string(),
                 })?;
                 let entry = entry::decode(&batch)?;
@@ -281,6 +321,21 @@ impl LogStore {
         .await??;
         Ok(())
     }
+}
+
+/// Refuses a log of which anything is gone that had been on the device; and one that begins where
+/// neither a purge nor its first entry is. That it was so is kept with the log: it is refused again,
+/// however often it is tried.
+fn refuse_lost(log: &Log, purged_end: u64) -> Result<(), LogStoreError> {
+    if let Some(lost) = log.incidents().into_iter().find(|it| it.kind == IncidentKind::Lost) {
+        return Err(LogStoreError::Damaged(lost.reason));
+    }
+    let (log_start, log_end) = (index(log.log_start_offset()), index(log.log_end_offset()));
+    if log_start > purged_end && log_start < log_end {
+        let reason = format!("it begins at {log_start}, and only {purged_end} entries were purged");
+        return Err(LogStoreError::Damaged(reason));
+    }
+    Ok(())
 }
 
 fn index(offset: Offset) -> u64 {

@@ -23,4 +23,6 @@ pub mod types;
 pub mod unsafe_recovery;
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod store_tests;

@@ -3,7 +3,8 @@
 //!
 //! Two slots, each with a sequence number and a CRC; the valid one with the greater sequence
 //! counts. The slot that was synced last is never written to: whatever a crash does to the other,
-//! it stays. A vote and a purge are synced before they are answered. The committed id and the
+//! it stays. What was synced is at once written to the other slot too, without a sync: if later one
+//! of the two rots, the other has the same vote. A vote and a purge are synced before they are answered. The committed id and the
 //! synced end are only hints whose loss costs nothing but time or a weaker check, so that they are
 //! written without a sync of their own.
 
@@ -88,11 +89,14 @@ impl QuorumStateFile {
             disk.write_atomic(&path, &bytes).map_err(io_error)?;
         }
         let file = disk.open(&path, OpenMode::Write).map_err(io_error)?;
+        let mut damaged_slots = 0;
         let mut newest: Option<(u64, u64, QuorumState)> = None;
         for slot in 0..2 {
             let mut bytes = vec![0; SLOT_BYTES as usize];
             let read = read_up_to(&*file, &mut bytes, slot * SLOT_BYTES).map_err(io_error)?;
-            if let Some((sequence, state)) = decode_slot(&bytes[..read])
+            let decoded = decode_slot(&bytes[..read]);
+            damaged_slots += u32::from(decoded.is_none());
+            if let Some((sequence, state)) = decoded
                 && newest.as_ref().is_none_or(|(other, ..)| *other < sequence)
             {
                 newest = Some((sequence, slot, state));
@@ -104,7 +108,15 @@ impl QuorumStateFile {
         // What was read may not have reached the device yet; from here on it is the slot that is
         // never overwritten, so it must.
         file.sync_data().map_err(io_error)?;
-        Ok(QuorumStateFile { path, file, state, sequence, durable_slot })
+        let mut file = QuorumStateFile { path, file, state, sequence, durable_slot };
+        if damaged_slots > 0 {
+            tracing::warn!(
+                path = %file.path.display(),
+                "one copy of the vote was torn or is damaged: it is written anew from the other"
+            );
+        }
+        file.write(file.state.clone())?;
+        Ok(file)
     }
 
     /// The state as last written.
@@ -117,7 +129,7 @@ impl QuorumStateFile {
         let slot = self.write(state)?;
         self.file.sync_data().map_err(|source| self.io_error(source))?;
         self.durable_slot = slot;
-        Ok(())
+        self.write(self.state.clone()).map(|_| ())
     }
 
     /// Changes the state without a sync: it survives the process, but perhaps not the machine.

@@ -29,6 +29,17 @@ pub enum SnapshotError {
         /// What the system said.
         source: io::Error,
     },
+    /// The newest file cannot be used.
+    #[error(
+        "{path}: {source}: without it the metadata is not whole: move the metadata directory away \
+         and let the node join anew"
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<SnapshotError>,
+    },
     /// The file is not whole.
     #[error("the snapshot is damaged: {0}")]
     Damaged(&'static str),
@@ -96,18 +107,44 @@ impl SnapshotDirectory {
     pub async fn newest(&self) -> Result<Option<(SnapshotMeta, Image, Bytes)>, SnapshotError> {
         let this = self.clone();
         offload(&*self.offload, move || {
-            let Some(name) = this.names()?.pop() else { return Ok(None) };
-            let bytes = this.read_file(&name)?;
-            let (meta, image) = decode(&bytes)?;
-            Ok(Some((meta, image, bytes)))
+            while let Some(name) = this.names()?.pop() {
+                let path = this.directory.join(&name);
+                let unusable =
+                    |error| SnapshotError::Unusable { path: path.clone(), source: Box::new(error) };
+                let bytes = this.read_file(&name).map_err(unusable)?;
+                let (meta, image) = decode(&bytes).map_err(unusable)?;
+                if file_name(&meta) == name {
+                    return Ok(Some((meta, image, bytes)));
+                }
+                this.set_aside(&path, &file_name(&meta))?;
+            }
+            Ok(None)
         })
         .await?
     }
 
-    /// Reads the bytes of the snapshot that `meta` describes.
+    /// A copy under a newer one's name would hide what comes after it.
+    fn set_aside(&self, path: &Path, own_name: &str) -> Result<(), SnapshotError> {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".damaged");
+        let aside = PathBuf::from(aside);
+        tracing::error!(
+            path = %path.display(), own_name, aside = %aside.display(),
+            "a snapshot bears another's name: it is set aside"
+        );
+        let renamed = self.disk.rename(path, &aside);
+        renamed.map_err(|source| SnapshotError::Io { path: path.to_owned(), source })
+    }
+
+    /// Reads the bytes of the snapshot that `meta` describes, if they are whole.
     pub async fn read(&self, meta: &SnapshotMeta) -> Result<Bytes, SnapshotError> {
         let (this, name) = (self.clone(), file_name(meta));
-        offload(&*self.offload, move || this.read_file(&name)).await?
+        offload(&*self.offload, move || {
+            let bytes = this.read_file(&name)?;
+            check_crc(&bytes)?;
+            Ok(bytes)
+        })
+        .await?
     }
 
     fn read_file(&self, name: &str) -> Result<Bytes, SnapshotError> {
@@ -159,13 +196,34 @@ fn encode(meta: &SnapshotMeta, image: &Image) -> Result<Bytes, SnapshotError> {
     Ok(Bytes::from(bytes))
 }
 
-/// What a file's bytes mean.
-fn decode(bytes: &Bytes) -> Result<(SnapshotMeta, Image), SnapshotError> {
-    let end = bytes.len().checked_sub(4).ok_or(SnapshotError::Damaged("it is too short"))?;
-    let crc = u32::from_be_bytes([bytes[end], bytes[end + 1], bytes[end + 2], bytes[end + 3]]);
-    if crc32c::crc32c(&bytes[..end]) != crc {
+/// Where the CRC begins, if it is right.
+fn check_crc(bytes: &[u8]) -> Result<usize, SnapshotError> {
+    let (content, crc) =
+        bytes.split_last_chunk::<4>().ok_or(SnapshotError::Damaged("it is too short"))?;
+    if crc32c::crc32c(content) != u32::from_be_bytes(*crc) {
         return Err(SnapshotError::Damaged("its CRC does not match"));
     }
+    Ok(content.len())
+}
+
+/// What a file's bytes mean.
+fn decode(bytes: &Bytes) -> Result<(SnapshotMeta, Image), SnapshotError> {
+    let (meta, records) = inspect(bytes)?;
+    let mut image = Image::default();
+    for record in records {
+        let record = MetadataRecord::decode(record)
+            .map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
+        image.apply(&record).map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
+    }
+    Ok((meta, image))
+}
+
+/// What a file's bytes hold: how far it goes, and the metadata's records as they were encoded.
+///
+/// # Errors
+/// The file is damaged, or of a version that is not known here.
+pub fn inspect(bytes: &Bytes) -> Result<(SnapshotMeta, Vec<Bytes>), SnapshotError> {
+    let end = check_crc(bytes)?;
     let mut rest = bytes.slice(..end);
     if take(&mut rest, 4)? != MAGIC[..] {
         return Err(SnapshotError::Damaged("it does not begin as a snapshot does"));
@@ -177,16 +235,14 @@ fn decode(bytes: &Bytes) -> Result<(SnapshotMeta, Image), SnapshotError> {
         .and_then(|header| header.to_meta())
         .map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
     let count = take_length(&mut rest)?;
-    let mut image = Image::default();
+    let mut records = Vec::new();
     for _ in 0..count {
-        let record = MetadataRecord::decode(take_block(&mut rest)?)
-            .map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
-        image.apply(&record).map_err(|error| SnapshotError::Unreadable(error.to_string()))?;
+        records.push(take_block(&mut rest)?);
     }
     if !rest.is_empty() {
         return Err(SnapshotError::Damaged("there is more in it than its count says"));
     }
-    Ok((meta, image))
+    Ok((meta, records))
 }
 
 fn put(bytes: &mut Vec<u8>, block: &[u8]) {

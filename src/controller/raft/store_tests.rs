@@ -29,11 +29,11 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Node> for Builder {
     }
 }
 
-async fn open(node: &Node) -> (LogStore, StateMachine) {
+pub(super) async fn open(node: &Node) -> (LogStore, StateMachine) {
     try_open(node).await.unwrap()
 }
 
-async fn try_open(node: &Node) -> Result<(LogStore, StateMachine), StartError> {
+pub(super) async fn try_open(node: &Node) -> Result<(LogStore, StateMachine), StartError> {
     let environment = node.environment(Arc::new(TcpNetwork));
     let log = metadata_log(&node.directory, &*environment.offload).await?;
     open_store(log, &environment).await
@@ -46,25 +46,25 @@ fn openrafts_own_tests_pass() {
 
 /// What was acknowledged before a crash, and what was begun.
 #[derive(Debug, Default)]
-struct Account {
-    vote: u64,
-    vote_begun: u64,
+pub(super) struct Account {
+    pub(super) vote: u64,
+    pub(super) vote_begun: u64,
     /// Terms of acknowledged entries by index.
-    entries: Vec<u64>,
-    entries_begun: usize,
+    pub(super) entries: Vec<u64>,
+    pub(super) entries_begun: usize,
     /// Entries from here on may be gone.
     cut_begun: Option<usize>,
-    purged: u64,
+    pub(super) purged: u64,
     purge_begun: u64,
 }
 
-fn entry(term: u64, index: u64) -> Entry {
+pub(super) fn entry(term: u64, index: u64) -> Entry {
     Entry::new_blank(log_id(term, index))
 }
 
 /// A member's life in short: votes, appends, a conflict, a snapshot, a purge. Ends at the first
 /// failure.
-async fn live(
+pub(super) async fn live(
     store: &mut LogStore,
     state_machine: &mut StateMachine,
     account: &mut Account,
@@ -112,7 +112,7 @@ async fn append(
     Ok(())
 }
 
-async fn check(store: &mut LogStore, account: &Account) {
+pub(super) async fn check(store: &mut LogStore, account: &Account) {
     let vote = store.read_vote().await.unwrap().map_or(0, |vote| vote.leader_id.term);
     assert!((account.vote..=account.vote_begun).contains(&vote), "vote {vote}");
     let state = store.get_log_state().await.unwrap();
@@ -135,26 +135,29 @@ async fn check(store: &mut LogStore, account: &Account) {
 #[tokio::test]
 async fn rule_19_nothing_that_was_answered_is_lost_whichever_call_fails_and_however_the_power_goes()
 {
-    let operations = {
-        let node = Node::fresh();
-        let (mut store, mut state_machine) = open(&node).await;
-        let before = node.disk.operations();
-        live(&mut store, &mut state_machine, &mut Account::default()).await.unwrap();
-        node.disk.operations() - before
-    };
-    for nth in 1..=operations + 1 {
-        for seed in 0..4 {
+    for operation in [Operation::Any, Operation::Write, Operation::Sync, Operation::Grow] {
+        let count = {
             let node = Node::fresh();
             let (mut store, mut state_machine) = open(&node).await;
-            node.disk.fail(Operation::Any, nth);
-            let mut account = Account::default();
-            let result = live(&mut store, &mut state_machine, &mut account).await;
-            let context = format!("call {nth} of {operations}, seed {seed}: {result:?}");
-            let again = node.crashed(seed);
-            let (mut store, _) =
-                try_open(&again).await.unwrap_or_else(|error| panic!("{context}: {error}"));
-            println!("{context}");
-            check(&mut store, &account).await;
+            let before = node.disk.count(operation);
+            live(&mut store, &mut state_machine, &mut Account::default()).await.unwrap();
+            node.disk.count(operation) - before
+        };
+        assert!(count > 10, "{operation:?}: {count}");
+        for nth in 1..=count + 1 {
+            for seed in 0..4 {
+                let node = Node::fresh();
+                let (mut store, mut state_machine) = open(&node).await;
+                node.disk.fail(operation, nth);
+                let mut account = Account::default();
+                let result = live(&mut store, &mut state_machine, &mut account).await;
+                let context = format!("{operation:?} {nth} of {count}, seed {seed}: {result:?}");
+                let again = node.crashed(seed);
+                let (mut store, _) =
+                    try_open(&again).await.unwrap_or_else(|error| panic!("{context}: {error}"));
+                println!("{context}");
+                check(&mut store, &account).await;
+            }
         }
     }
 }

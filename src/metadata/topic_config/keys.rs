@@ -1,6 +1,6 @@
 //! Kafka's topic configuration keys: one row each.
 
-use super::Kind::{Boolean, Double, Int, List, Long, Text};
+use super::Kind::{Boolean, Double, Int, IntOr, List, Long, Replicas, Text};
 use super::{Synonym, TopicConfigKey};
 
 const fn same(name: &'static str) -> Synonym {
@@ -23,7 +23,7 @@ macro_rules! keys {
 keys! {
     "cleanup.policy" List(&["compact", "delete"]), "delete", [same("log.cleanup.policy")],
         "What happens to old data: 'delete' drops old segments, 'compact' keeps the last value of each key.";
-    "compression.gzip.level" Int(-1, 9), "-1", [same("compression.gzip.level")],
+    "compression.gzip.level" IntOr(1, 9, -1), "-1", [same("compression.gzip.level")],
         "The gzip level when compression.type is gzip; -1 is the codec's default.";
     "compression.lz4.level" Int(1, 17), "9", [same("compression.lz4.level")],
         "The LZ4 level when compression.type is lz4.";
@@ -40,18 +40,18 @@ keys! {
         "How many messages may be unsynced; 1 syncs before every acknowledgement.";
     "flush.ms" Long(0, MAX), "9223372036854775807", [same("log.flush.interval.ms")],
         "How long a message may be unsynced.";
-    "follower.replication.throttled.replicas" List(&[]), "", [],
-        "Replicas whose replication is throttled on the follower's side: partition:broker pairs, or '*'.";
+    "follower.replication.throttled.replicas" Replicas, "", [],
+        "Replicas whose replication is throttled on the follower's side: partition:broker pairs, or '*'. Kept; nothing is throttled yet.";
     "index.interval.bytes" Int(0, 2_147_483_647), "4096", [same("log.index.interval.bytes")],
-        "How many bytes of log lie between two entries of its offset index.";
+        "How many bytes of log lie between two entries of its offset index. Kept; Ottla's index has one entry per MiB.";
     "internal.segment.bytes" Int(14, 2_147_483_647), "", [],
         "For tests: overrides segment.bytes and knows no lower limit.";
-    "leader.replication.throttled.replicas" List(&[]), "", [],
-        "Replicas whose replication is throttled on the leader's side: partition:broker pairs, or '*'.";
+    "leader.replication.throttled.replicas" Replicas, "", [],
+        "Replicas whose replication is throttled on the leader's side: partition:broker pairs, or '*'. Kept; nothing is throttled yet.";
     "local.retention.bytes" Long(-2, MAX), "-2", [same("log.local.retention.bytes")],
-        "With remote storage: how many bytes of log stay on the broker; -2 means retention.bytes.";
+        "With remote storage: how many bytes of log stay on the broker; -2 means retention.bytes. Without effect: remote storage is not there yet.";
     "local.retention.ms" Long(-2, MAX), "-2", [same("log.local.retention.ms")],
-        "With remote storage: how long a segment stays on the broker; -2 means retention.ms.";
+        "With remote storage: how long a segment stays on the broker; -2 means retention.ms. Without effect: remote storage is not there yet.";
     "max.compaction.lag.ms" Long(1, MAX), "9223372036854775807",
         [same("log.cleaner.max.compaction.lag.ms")],
         "How long a message may stay uncompacted.";
@@ -75,11 +75,11 @@ keys! {
     "preallocate" Boolean, "false", [same("log.preallocate")],
         "Whether a new segment's file is allocated in full.";
     "remote.log.copy.disable" Boolean, "false", [],
-        "Whether segments are no longer copied to remote storage.";
+        "Whether segments are no longer copied to remote storage. Without effect: remote storage is not there yet.";
     "remote.log.delete.on.disable" Boolean, "false", [],
-        "Whether disabling remote storage deletes what is stored there.";
+        "Whether disabling remote storage deletes what is stored there. Without effect: remote storage is not there yet.";
     "remote.storage.enable" Boolean, "false", [],
-        "Whether old segments move to remote storage.";
+        "Whether old segments move to remote storage. Only false: remote storage is not there yet.";
     "retention.bytes" Long(-9_223_372_036_854_775_808, MAX), "-1", [same("log.retention.bytes")],
         "How large a partition may grow before old segments are dropped; -1: no limit.";
     "retention.ms" Long(-1, MAX), "604800000",
@@ -90,7 +90,7 @@ keys! {
     "segment.bytes" Int(1_048_576, 2_147_483_647), "1073741824", [same("log.segment.bytes")],
         "How large a segment grows before another is begun.";
     "segment.index.bytes" Int(4, 2_147_483_647), "10485760", [same("log.index.size.max.bytes")],
-        "How large a segment's index may grow.";
+        "How large a segment's index may grow. Kept; Ottla's index needs no bound.";
     "segment.jitter.ms" Long(0, MAX), "0",
         [same("log.roll.jitter.ms"), Synonym { name: "log.roll.jitter.hours", to_topic_unit: HOURS }],
         "How much segment.ms varies by chance, so that not all logs roll at once.";

@@ -19,6 +19,8 @@ pub enum Kind {
     Boolean,
     /// A 32-bit number between the two, inclusive.
     Int(i64, i64),
+    /// A 32-bit number between the first two, inclusive, or the third.
+    IntOr(i64, i64, i64),
     /// A 64-bit number between the two, inclusive.
     Long(i64, i64),
     /// A fraction between the two, inclusive.
@@ -27,6 +29,79 @@ pub enum Kind {
     Text(&'static [&'static str]),
     /// Several of these texts, separated by commas; of any, if none are listed.
     List(&'static [&'static str]),
+    /// Replicas as partition:broker, separated by commas, or `*`.
+    Replicas,
+}
+
+impl Kind {
+    /// Whether values can be appended to it and taken out of it.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::List(_) | Self::Replicas)
+    }
+
+    /// Says what is wrong with `value` for the key `name`, in Kafka's words.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn judge(self, name: &str, value: &str) -> Result<(), String> {
+        let invalid = |why: &str| format!("Invalid value {value} for configuration {name}: {why}");
+        let trimmed = value.trim();
+        let int = || -> Result<i64, String> {
+            let number: Result<i32, _> = trimmed.parse();
+            number.map(i64::from).map_err(|_| invalid("Not a number of type INT"))
+        };
+        match self {
+            Self::Boolean => {
+                let is_boolean = ["true", "false"].iter().any(|b| trimmed.eq_ignore_ascii_case(b));
+                let fault = || invalid("Expected value to be either true or false");
+                is_boolean.then_some(()).ok_or_else(fault)
+            }
+            Self::Int(min, max) => in_range(int()?, min, max).map_err(|why| invalid(&why)),
+            Self::IntOr(min, max, other) => {
+                let number = int()?;
+                let fits = (min..=max).contains(&number) || number == other;
+                let fault = || {
+                    invalid(&format!("Value must be between {min} and {max} or equal to {other}"))
+                };
+                fits.then_some(()).ok_or_else(fault)
+            }
+            Self::Long(min, max) => {
+                let number: i64 =
+                    trimmed.parse().map_err(|_| invalid("Not a number of type LONG"))?;
+                in_range(number, min, max).map_err(|why| invalid(&why))
+            }
+            Self::Double(min, max) => {
+                let number: f64 =
+                    trimmed.parse().map_err(|_| invalid("Not a number of type DOUBLE"))?;
+                if number.is_nan() {
+                    return Err(invalid("Not a number of type DOUBLE"));
+                }
+                in_range(number, min, max).map_err(|why| invalid(&why))
+            }
+            Self::Text(allowed) => one_of(allowed, trimmed).map_err(|why| invalid(&why)),
+            Self::List(allowed) => {
+                items(value).filter(|_| !allowed.is_empty()).try_for_each(|item| {
+                    let told =
+                        |why| format!("Invalid value {item} for configuration {name}: {why}");
+                    one_of(allowed, item).map_err(told)
+                })
+            }
+            Self::Replicas => {
+                let is_replica = |item: &str| {
+                    item.split_once(':').is_some_and(|(partition, broker)| {
+                        partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
+                    })
+                };
+                if trimmed == "*" || items(value).all(is_replica) {
+                    return Ok(());
+                }
+                Err(invalid(&format!(
+                    "{name} must be the literal '*' or a list of replicas in the following format: \
+                     [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                )))
+            }
+        }
+    }
 }
 
 /// A broker key that sets the default of a topic key.
@@ -56,42 +131,7 @@ pub struct TopicConfigKey {
 impl TopicConfigKey {
     /// Says what is wrong with `value`, in Kafka's words.
     pub fn validate(&self, value: &str) -> Result<(), String> {
-        let invalid =
-            |why: &str| format!("Invalid value {value} for configuration {}: {why}", self.name);
-        let trimmed = value.trim();
-        match self.kind {
-            Kind::Boolean => {
-                let is_boolean = ["true", "false"].iter().any(|b| trimmed.eq_ignore_ascii_case(b));
-                if is_boolean {
-                    Ok(())
-                } else {
-                    Err(invalid("Expected value to be either true or false"))
-                }
-            }
-            Kind::Int(min, max) => {
-                let number: i32 =
-                    trimmed.parse().map_err(|_| invalid("Not a number of type INT"))?;
-                in_range(i64::from(number), min, max).map_err(|why| invalid(&why))
-            }
-            Kind::Long(min, max) => {
-                let number: i64 =
-                    trimmed.parse().map_err(|_| invalid("Not a number of type LONG"))?;
-                in_range(number, min, max).map_err(|why| invalid(&why))
-            }
-            Kind::Double(min, max) => {
-                let number: f64 =
-                    trimmed.parse().map_err(|_| invalid("Not a number of type DOUBLE"))?;
-                if number.is_nan() {
-                    return Err(invalid("Not a number of type DOUBLE"));
-                }
-                in_range(number, min, max).map_err(|why| invalid(&why))
-            }
-            Kind::Text(allowed) => one_of(allowed, trimmed).map_err(|why| invalid(&why)),
-            Kind::List(allowed) => items(value)
-                .filter(|_| !allowed.is_empty())
-                .try_for_each(|item| one_of(allowed, item))
-                .map_err(|why| invalid(&why)),
-        }
+        self.kind.judge(self.name, value)
     }
 }
 
@@ -142,6 +182,12 @@ pub fn validate<'a>(
     for (name, value) in &values {
         let key = key(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
         key.validate(value)?;
+    }
+    let is_remote = values.get("remote.storage.enable");
+    if is_remote.is_some_and(|value| value.trim().eq_ignore_ascii_case("true")) {
+        return Err("Tiered Storage functionality is disabled in the broker. Topic cannot be \
+                    configured with remote log storage."
+            .to_owned());
     }
     let number = |name: &str| -> Option<i64> {
         let text = values.get(name).copied().or_else(|| key(name).map(|key| key.default))?;
@@ -196,7 +242,25 @@ mod tests {
             (
                 "cleanup.policy",
                 Some("compact,burn"),
-                "Invalid value compact,burn for configuration cleanup.policy: String must be one of: compact, delete",
+                "Invalid value burn for configuration cleanup.policy: String must be one of: compact, delete",
+            ),
+            (
+                "compression.gzip.level",
+                Some("0"),
+                "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+            ),
+            (
+                "leader.replication.throttled.replicas",
+                Some("0:1,x"),
+                "Invalid value 0:1,x for configuration leader.replication.throttled.replicas: \
+                 leader.replication.throttled.replicas must be the literal '*' or a list of replicas \
+                 in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+            ),
+            (
+                "remote.storage.enable",
+                Some("true"),
+                "Tiered Storage functionality is disabled in the broker. Topic cannot be configured \
+                 with remote log storage.",
             ),
             (
                 "preallocate",
@@ -206,7 +270,16 @@ mod tests {
         ] {
             assert_eq!(validate([(name, value)]), Err(fault.to_owned()));
         }
-        assert_eq!(validate([("cleanup.policy", Some("compact, delete"))]), Ok(()));
+        for (name, value) in [
+            ("cleanup.policy", "compact, delete"),
+            ("cleanup.policy", ""),
+            ("compression.gzip.level", "-1"),
+            ("follower.replication.throttled.replicas", "*"),
+            ("follower.replication.throttled.replicas", "0:1, 1:2"),
+            ("remote.storage.enable", "false"),
+        ] {
+            assert_eq!(validate([(name, Some(value))]), Ok(()), "{name}={value}");
+        }
         let lags = [("min.compaction.lag.ms", Some("9")), ("max.compaction.lag.ms", Some("8"))];
         assert!(validate(lags).unwrap_err().contains("min.compaction.lag.ms (9)"));
     }

@@ -4,10 +4,14 @@
 //! - `rules`: REPLICATION-RULES.md 10 and 13 to 17, by number
 //! - `recovery`: partitions that lost everybody; preferred leaders; elections on request
 //! - `topics`: topics come, grow and go
+//! - `configs`: configurations change
+//! - `directories`: data directories fail and come back; where replicas lie
 //! - `random`: seeded histories
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod configs;
+mod directories;
 mod random;
 mod recovery;
 mod rules;
@@ -87,6 +91,17 @@ impl World {
         incarnation: u128,
         directories: &[(DirectoryId, PreviousRun)],
     ) -> Reply {
+        self.register_without(node, incarnation, directories, false)
+    }
+
+    /// As [`Self::register_on`], perhaps without directories that the broker has and cannot use.
+    fn register_without(
+        &mut self,
+        node: i32,
+        incarnation: u128,
+        directories: &[(DirectoryId, PreviousRun)],
+        has_offline_directories: bool,
+    ) -> Reply {
         self.run(Command::RegisterBroker(RegisterBroker {
             node_id: NodeId(node),
             cluster_id: Some("test".into()),
@@ -102,6 +117,7 @@ impl World {
                 .iter()
                 .map(|&(id, previous_run)| RegisteredDirectory { id, previous_run })
                 .collect(),
+            has_offline_directories,
             features: crate::metadata::features::supported(),
         }))
     }
@@ -219,7 +235,12 @@ fn nodes(numbers: &[i32]) -> Vec<NodeId> {
     numbers.iter().copied().map(NodeId).collect()
 }
 
-/// The only data directory of a broker.
+/// The second data directory of a broker, where it has two.
+fn second(node: i32) -> DirectoryId {
+    DirectoryId(Uuid::from_u128(2_000 + u128::try_from(node).unwrap()))
+}
+
+/// The first data directory of a broker.
 fn directory(node: i32) -> DirectoryId {
     DirectoryId(Uuid::from_u128(1_000 + u128::try_from(node).unwrap()))
 }

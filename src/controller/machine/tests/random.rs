@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::metadata::{Cause, LeaderRecoveryState, MetadataRecord, broker_delta};
+use crate::metadata::{
+    Cause, ConfigResource, LeaderRecoveryState, MetadataRecord, Topic, broker_delta,
+};
 use crate::types::random::SeededRandom;
 use crate::types::{LeaderEpoch, Random, TopicId};
 
@@ -45,14 +47,15 @@ impl Onlooker {
     }
 
     fn sees(&mut self, image: &Image, record: &MetadataRecord) {
+        if matches!(record, MetadataRecord::Config { .. }) {
+            return self.sees_configs(image);
+        }
         let MetadataRecord::Partition { topic_id, partition, state, cause } = record else {
             return;
         };
         let text = format!("{cause:?}");
         self.causes.insert(text.split('(').next().unwrap().to_owned());
-        let min = image.topic_by_id(*topic_id).map_or(1, |topic| {
-            topic.configs.get("min.insync.replicas").map_or(2, |text| text.parse().unwrap())
-        });
+        let min = image.topic_by_id(*topic_id).map_or(1, |topic| minimum(image, topic));
         let isr: BTreeSet<NodeId> = state.isr.iter().copied().collect();
         let first = (state.leader_epoch, isr.clone());
         let known = self.holders.entry((*topic_id, *partition)).or_insert(first);
@@ -70,12 +73,34 @@ impl Onlooker {
     }
 }
 
+impl Onlooker {
+    /// What was set may let records be committed that were waiting for more replicas.
+    fn sees_configs(&mut self, image: &Image) {
+        for (topic, index, partition) in image.partitions() {
+            let min = minimum(image, topic);
+            let min = crate::metadata::election::effective_min_isr(min, partition.replicas.len());
+            if partition.isr.len() >= min
+                && let Some(known) = self.holders.get_mut(&(topic.id, index))
+            {
+                known.1 = partition.isr.iter().copied().collect();
+            }
+        }
+    }
+}
+
+/// `min.insync.replicas` of a topic, as leaders know it (see `World::of`).
+fn minimum(image: &Image, topic: &Topic) -> usize {
+    let key = "min.insync.replicas";
+    let of_all = || image.config(&ConfigResource::DefaultBroker)?.get(key);
+    topic.configs.get(key).or_else(of_all).map_or(2, |text| text.parse().unwrap())
+}
+
 fn step(world: &mut World, dice: &Dice, onlooker: &mut Onlooker) {
     let node = dice.node();
     let node_id = NodeId(node);
     let registered = world.image.broker(node_id).map(|broker| broker.broker_epoch);
     let broker_epoch = registered.unwrap_or(BrokerEpoch::NONE);
-    let command = match dice.below(15) {
+    let command = match dice.below(18) {
         0..=2 => {
             let run = match dice.below(4) {
                 0 => PreviousRun::Unclean,
@@ -87,11 +112,19 @@ fn step(world: &mut World, dice: &Dice, onlooker: &mut Onlooker) {
             }
             let wiped = DirectoryId(Uuid::from_u128(5_000 + dice.below(1_000) as u128));
             let id = if dice.below(12) == 0 { wiped } else { directory(node) };
+            let mut directories = vec![(id, run), (second(node), run)];
+            let is_one_offline = dice.below(5) == 0;
+            if is_one_offline {
+                directories.remove(dice.below(2));
+            }
             let before = world.image.clone();
-            let reply = world.register_on(node, u128::from(world.decisions), &[(id, run)]);
+            let incarnation = u128::from(world.decisions);
+            let reply = world.register_without(node, incarnation, &directories, is_one_offline);
             if matches!(reply, Reply::Registered { .. }) {
                 onlooker.loses(&before, node_id, |partition| {
-                    run == PreviousRun::Unclean || partition.directory_of(node_id) != Some(id)
+                    let lies_in = partition.directory_of(node_id);
+                    let is_there = directories.iter().any(|(id, _)| Some(*id) == lies_in);
+                    run == PreviousRun::Unclean || (!is_there && !is_one_offline)
                 });
             }
             return;
@@ -129,7 +162,10 @@ fn step(world: &mut World, dice: &Dice, onlooker: &mut Onlooker) {
             partitions: None,
         },
         13 => {
-            let held = world.image.broker(node_id).map(|broker| broker.directories[0]);
+            let held = world.image.broker(node_id).and_then(|broker| {
+                let directories = &broker.directories;
+                directories.get(dice.below(directories.len().max(1))).copied()
+            });
             let logs = awaits_log_end(&world.image, node_id)
                 .map(|(topic, partition, _)| LogEnd {
                     topic_id: topic.id,
@@ -141,12 +177,39 @@ fn step(world: &mut World, dice: &Dice, onlooker: &mut Onlooker) {
                 .collect();
             Command::ReportLogEnds { node_id, broker_epoch, logs }
         }
+        14 if dice.below(3) == 0 => {
+            let failed = [directory(node), second(node)][dice.below(2)];
+            let before = world.image.clone();
+            let known = before.broker(node_id).is_some_and(|broker| broker.has_directory(failed));
+            let directories = vec![failed];
+            let command = Command::DirectoriesOffline { node_id, broker_epoch, directories };
+            if world.run(command) == Reply::Done && known {
+                let lies_there = |it: &Partition| it.directory_of(node_id) == Some(failed);
+                onlooker.loses(&before, node_id, lies_there);
+            }
+            return;
+        }
+        15 => assign(world, dice, node_id, broker_epoch),
+        16 => configure(dice),
         _ => {
             world.elapsed += Duration::from_secs(dice.below(40) as u64);
             Command::Tick
         }
     };
     world.run(command);
+}
+
+/// Where some of a broker's replicas lie, now and then a directory that is not online.
+fn assign(world: &World, dice: &Dice, node_id: NodeId, broker_epoch: BrokerEpoch) -> Command {
+    let some = world.image.partitions().filter(|_| dice.below(3) == 0);
+    let replicas = some
+        .map(|(topic, partition, _)| AssignedDirectory {
+            topic_id: topic.id,
+            partition,
+            directory: [directory(node_id.0), second(node_id.0)][dice.below(2)],
+        })
+        .collect();
+    Command::AssignDirectories { node_id, broker_epoch, replicas }
 }
 
 fn create(dice: &Dice) -> Command {
@@ -162,6 +225,30 @@ fn create(dice: &Dice) -> Command {
         ],
     };
     Command::CreateTopics { topics: vec![topic], validate_only: dice.below(5) == 0 }
+}
+
+/// Other settings that elections depend on, for one topic or for all.
+fn configure(dice: &Dice) -> Command {
+    let resource = match dice.below(3) {
+        0 => ConfigResource::DefaultBroker,
+        _ => ConfigResource::Topic(dice.name().as_str().into()),
+    };
+    let (key, operation) = match dice.below(4) {
+        0 => ("min.insync.replicas", ConfigOperation::Delete),
+        1 => {
+            let unclean = ["true", "false"][dice.below(2)];
+            ("unclean.leader.election.enable", ConfigOperation::Set(unclean.to_owned()))
+        }
+        _ => {
+            let min = (1 + dice.below(3)).to_string();
+            ("min.insync.replicas", ConfigOperation::Set(min))
+        }
+    };
+    let change = ConfigChange::Incremental(vec![(key.to_owned(), operation)]);
+    Command::AlterConfigs(AlterConfigs {
+        resources: vec![(resource, change)],
+        validate_only: false,
+    })
 }
 
 /// Some leader's wish, now and then a stale or a mad one.
@@ -224,8 +311,11 @@ fn random_histories_keep_every_invariant_and_replay_to_the_same_image() {
         same_facts(&image, &world.image, seed);
     }
     let expected = [
+        "ConfigChanged",
         "ControlledShutdown",
         "Created",
+        "DirectoryAssigned",
+        "DirectoryOffline",
         "ElectionRequested",
         "IsrReported",
         "PreferredLeader",
@@ -266,6 +356,11 @@ fn check_delta(old: &Image, new: &Image) {
             partition.is_replica(node) && new.topic_by_id(topic.id).is_none()
         });
         assert_eq!(delta.removed.len(), gone.count());
+        let set = |image: &Image| {
+            let of = |resource| image.config(&resource).cloned().unwrap_or_default();
+            (of(ConfigResource::DefaultBroker), of(ConfigResource::Broker(node)))
+        };
+        assert_eq!(delta.broker_configs_changed, set(old) != set(new));
     }
 }
 

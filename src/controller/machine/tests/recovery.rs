@@ -1,7 +1,7 @@
 //! Partitions that lost everybody; leaders that return; elections on request.
 
 use super::*;
-use crate::metadata::LeaderRecoveryState;
+use crate::metadata::{ConfigResource, LeaderRecoveryState};
 use crate::types::LeaderEpoch;
 
 /// Every machine lost power: ISR and ELR are empty, brokers 1, 2 and 3 were in them.
@@ -169,4 +169,40 @@ fn producer_ids_come_in_blocks_that_nobody_gets_twice() {
     world.start(1, PreviousRun::Fresh);
     let reply = world.run(ask);
     assert!(matches!(reply, Reply::Refused(r) if r.code == ErrorCode::StaleBrokerEpoch));
+}
+
+fn configure(world: &mut World, key: &str, value: &str) {
+    let record = MetadataRecord::Config {
+        resource: ConfigResource::Topic("t".into()),
+        key: key.to_owned(),
+        value: Some(value.to_owned()),
+    };
+    let offset = world.image.offset().plus(1);
+    world.image.apply_entry([&record], offset).unwrap();
+}
+
+#[test]
+fn an_unclean_election_that_is_allowed_later_is_held_with_the_next_tick() {
+    let mut world = World::of(3).with_topic();
+    for node in [3, 2, 1] {
+        world.fence(node);
+    }
+    world.start(3, world.died(3));
+    world.pass(Duration::ZERO);
+    assert_eq!(world.state().0, -1, "3 may lack what was acknowledged");
+    configure(&mut world, "unclean.leader.election.enable", "true");
+    world.pass(Duration::ZERO);
+    assert_eq!(world.state(), (3, vec![3], vec![], vec![]));
+    assert_eq!(world.partition().recovery, LeaderRecoveryState::Recovering);
+}
+
+#[test]
+fn a_minimum_that_changes_counts_for_the_next_change_of_the_isr() {
+    for (minimum, elr) in [("2", vec![2]), ("1", vec![])] {
+        let mut world = World::of(3).with_topic();
+        configure(&mut world, "min.insync.replicas", minimum);
+        world.fence(3);
+        world.fence(2);
+        assert_eq!(world.state(), (1, vec![1], elr, vec![]), "minimum {minimum}");
+    }
 }
