@@ -9,7 +9,7 @@ use super::partition::{
 };
 use super::replicas::Replicas;
 use super::waiters::{Interest, Waiter};
-use crate::types::{BrokerEpoch, ErrorCode, NodeId};
+use crate::types::{BrokerEpoch, ErrorCode, NodeId, Offset};
 
 /// A whole fetch.
 #[derive(Debug, Clone)]
@@ -27,6 +27,9 @@ pub struct FetchSpec {
     /// The consumer's rack; `None` if its version of the protocol has none, in which case only
     /// leaders answer it.
     pub client_rack: Option<Arc<str>>,
+    /// Whether a consumer is given batches that compaction left without records, where others follow
+    /// them: librdkafka gives up on a partition after eleven answers with nothing else.
+    pub every_batch: bool,
     /// The partitions, in the order of preference.
     pub partitions: Vec<FetchPartition>,
 }
@@ -35,7 +38,11 @@ impl FetchSpec {
     fn reader(&self) -> Reader {
         match self.replica {
             Some((node, broker_epoch)) => Reader::Follower { node, broker_epoch },
-            None => Reader::Consumer { isolation: self.isolation, rack: self.client_rack.clone() },
+            None => Reader::Consumer {
+                isolation: self.isolation,
+                rack: self.client_rack.clone(),
+                every_batch: self.every_batch,
+            },
         }
     }
 
@@ -100,14 +107,25 @@ impl<'a> Gathered<'a> {
     fn is_enough(&self) -> bool {
         self.size_bytes >= self.spec.min_bytes
             || self.answers.iter().any(FetchedPartition::is_urgent)
+            || self.tells_log_start()
+    }
+
+    /// Whether a follower still keeps what its leader has dropped: DeleteRecords may wait for it.
+    fn tells_log_start(&self) -> bool {
+        let mut answers = self.spec.partitions.iter().zip(&self.answers);
+        self.spec.replica.is_some()
+            && answers.any(|(wanted, answer)| {
+                wanted.log_start_offset != Offset::UNKNOWN
+                    && wanted.log_start_offset < answer.log_start_offset
+            })
     }
 }
 
 /// Waiters that leave when the wait is over or given up.
-struct Entered(Vec<(Arc<Partition>, u64)>);
+pub(super) struct Entered(Vec<(Arc<Partition>, u64)>);
 
 impl Entered {
-    fn enter<'a>(
+    pub(super) fn enter<'a>(
         waiter: &Arc<Waiter>,
         interest: Interest,
         partitions: impl IntoIterator<Item = (usize, &'a Arc<Partition>)>,

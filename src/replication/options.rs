@@ -44,6 +44,23 @@ pub trait AlterIsr: Send + Sync + 'static {
         &self,
         change: IsrChange,
     ) -> BoxFuture<'static, Result<IsrConfirmed, ErrorCode>>;
+
+    /// Tells the controller where replicas of this node lie (KIP-858).
+    fn assign_directories(
+        &self,
+        replicas: Vec<PlacedReplica>,
+    ) -> BoxFuture<'static, Result<(), ErrorCode>>;
+}
+
+/// The data directory in which a replica of this node lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacedReplica {
+    /// The topic's identity.
+    pub topic_id: TopicId,
+    /// The partition's index.
+    pub partition: PartitionId,
+    /// The directory.
+    pub directory: DirectoryId,
 }
 
 /// What happens around the replicas.
@@ -54,9 +71,6 @@ pub trait Surrounds: Send + Sync + 'static {
     /// Whether this node may still answer as a leader: its last answered heartbeat was sent less
     /// than a session ago.
     fn is_live(&self) -> bool;
-
-    /// A data directory has failed; the controller is to elect elsewhere.
-    fn directory_failed(&self, directory: DirectoryId);
 }
 
 /// Settings of the replicas of one node.

@@ -1,6 +1,7 @@
 //! All replicas of this node: made, changed and given up as the metadata says, in its order.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,30 +12,36 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::fetcher::Fetchers;
+use super::fetcher::{Fetchers, Way};
 use super::isr_changes::UnderWay;
 use super::leader::IsrProposal;
+use super::moves::Moves;
 use super::options::{AlterIsr, NodeContext, ReplicaOptions, Surrounds, World};
 use super::partition::{Partition, Registration};
+use super::places::Misplaced;
+use super::repair::Repairer;
 use super::suspects::Suspects;
-use crate::controller::METADATA_TOPIC_ID;
-use crate::log::{CreateError, Log, LogConfig, LogDirectory, StorageError};
-use crate::metadata::{
-    BrokerRegistration, Image, LocalReplica, MetadataSource, RemovedReplica, Topic, broker_delta,
-};
+use crate::log::LogDirectory;
+use crate::metadata::{BrokerRegistration, Image, LocalReplica, MetadataSource, broker_delta};
 use crate::net::Network;
-use crate::storage::{Offload, offload};
+use crate::storage::Offload;
 use crate::types::{Clock, ErrorCode, NodeId, TopicName, TopicPartition};
 
-/// How many replicas change their roles at a time: enough to share syncs of the catalog.
-const ROLE_CHANGES_AT_A_TIME: usize = 64;
+/// How many replicas change their roles at a time: those that do share the syncs of the directory and
+/// of the catalog.
+const ROLE_CHANGES_AT_A_TIME: usize = 1_024;
+
+/// Between two attempts to tell the controller where replicas lie.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the replicas of a node are made from.
 pub struct ReplicasParts {
     /// This node.
     pub node: NodeId,
-    /// Its data directories that are online.
+    /// Its data directories that could be opened.
     pub directories: Vec<Arc<LogDirectory>>,
+    /// Its data directories that could not: the replicas in them are offline.
+    pub unopened: Vec<PathBuf>,
     /// Where the metadata is read.
     pub metadata: Arc<dyn MetadataSource>,
     /// The way to the controller.
@@ -55,7 +62,7 @@ type Proposed = (Arc<Partition>, IsrProposal);
 
 /// A replica, or what is left of it.
 #[derive(Debug, Clone)]
-enum Hosted {
+pub(super) enum Hosted {
     Online(Arc<Partition>),
     /// Its directory has failed.
     Offline,
@@ -64,12 +71,16 @@ enum Hosted {
 /// All replicas of this node.
 pub struct Replicas {
     pub(super) context: Arc<NodeContext>,
-    directories: Vec<Arc<LogDirectory>>,
-    metadata: Arc<dyn MetadataSource>,
+    pub(super) directories: Vec<Arc<LogDirectory>>,
+    pub(super) unopened: Vec<PathBuf>,
+    pub(super) misplaced: Misplaced,
+    pub(super) moves: Moves,
+    pub(super) metadata: Arc<dyn MetadataSource>,
     alter_isr: Arc<dyn AlterIsr>,
-    network: Arc<dyn Network>,
-    offload: Arc<dyn Offload>,
-    hosted: RwLock<BTreeMap<TopicPartition, Hosted>>,
+    way: Arc<Way>,
+    repairer: Repairer,
+    pub(super) offload: Arc<dyn Offload>,
+    pub(super) hosted: RwLock<BTreeMap<TopicPartition, Hosted>>,
     proposals: Mutex<Option<mpsc::UnboundedReceiver<Proposed>>>,
     applied: watch::Sender<u64>,
     failure: watch::Sender<Option<String>>,
@@ -97,12 +108,17 @@ impl Replicas {
             suspects: Suspects::default(),
             proposals,
         });
+        let way = Way::new(Arc::clone(&context), parts.network, Arc::clone(&parts.metadata));
         Arc::new(Self {
             context,
+            repairer: Repairer::new(Arc::clone(&way)),
+            way,
             directories: parts.directories,
+            unopened: parts.unopened,
+            misplaced: Misplaced::default(),
+            moves: Moves::default(),
             metadata: parts.metadata,
             alter_isr: parts.alter_isr,
-            network: parts.network,
             offload: parts.offload,
             hosted: RwLock::default(),
             proposals: Mutex::new(Some(receiver)),
@@ -116,15 +132,14 @@ impl Replicas {
     /// Begins to follow the metadata. A second call does nothing.
     pub fn start(self: &Arc<Self>) {
         let Some(proposals) = self.proposals.lock().take() else { return };
-        let fetchers = Fetchers::new(
-            Arc::clone(&self.context),
-            Arc::clone(&self.network),
-            Arc::clone(&self.metadata),
-        );
+        let fetchers = Fetchers::new(Arc::clone(&self.way));
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(self).follow_metadata(Arc::clone(&fetchers)));
         tasks.spawn(Arc::clone(self).serve_isrs(proposals));
         tasks.spawn(Arc::clone(self).watch_directories());
+        tasks.spawn(Arc::clone(self).correct_places());
+        tasks.spawn(Arc::clone(self).move_replicas());
+        tasks.spawn(Arc::clone(self).mend_what_is_reported());
         tasks.spawn(fetchers.run());
         *self.supervisor.lock() = Some(tokio::spawn(Arc::clone(self).supervise(tasks)));
     }
@@ -221,7 +236,11 @@ impl Replicas {
         self.metadata.image()
     }
 
-    /// The data directories.
+    pub(super) fn repairer(&self) -> &Repairer {
+        &self.repairer
+    }
+
+    /// The data directories that could be opened.
     pub fn directories(&self) -> &[Arc<LogDirectory>] {
         &self.directories
     }
@@ -249,169 +268,77 @@ impl Replicas {
         for removed in &delta.removed {
             self.give_up(removed).await;
         }
+        // Before the roles: a leader that learns of a smaller ISR and of a higher minimum at once must
+        // not acknowledge by the one before it knows the other.
+        if delta.broker_configs_changed {
+            image.topics.keys().for_each(|topic| self.configure(image, topic));
+        } else {
+            delta.topic_configs_changed.iter().for_each(|topic| self.configure(image, topic));
+        }
         let replicas = delta.leaders.into_iter().chain(delta.followers);
         let changes = replicas.map(|replica| self.change(image, replica, fetchers));
         futures::stream::iter(changes)
             .buffer_unordered(ROLE_CHANGES_AT_A_TIME)
             .for_each(|()| std::future::ready(()))
             .await;
-        for topic in &delta.topic_configs_changed {
-            self.configure(image, topic);
-        }
         if delta.brokers_changed {
+            self.note_offline_replicas(known, image);
             fetchers.brokers_changed();
             self.online().iter().for_each(|partition| partition.reconsider());
         }
     }
 
     async fn change(&self, image: &Image, replica: LocalReplica, fetchers: &Fetchers) {
-        let Some(partition) = self.host(image, &replica).await else { return };
-        partition.apply(Registration::from(&*replica.partition)).await;
+        let hosted = self.host(image, &replica).await;
+        let lies_in = hosted.as_ref().map(|partition| partition.log().directory_id());
+        self.misplaced.note(self.context.node, &replica, lies_in);
+        let Some(partition) = hosted else { return };
+        partition.apply(Registration::of(image, &replica.partition)).await;
         if let Some(leader) = partition.followed_leader() {
             fetchers.add(leader, partition);
         }
     }
 
-    /// The replica that the metadata speaks of; its log is made if it is not there yet.
-    async fn host(&self, image: &Image, replica: &LocalReplica) -> Option<Arc<Partition>> {
-        let name = &replica.topic_partition;
-        let hosted = self.hosted.read().get(name).cloned();
-        match hosted {
-            Some(Hosted::Online(partition)) if partition.topic_id() == replica.topic_id => {
-                return Some(partition);
-            }
-            Some(Hosted::Offline) => return None,
-            Some(Hosted::Online(_)) | None => {}
-        }
-        let topic = image.topic(&name.topic)?;
-        match self.open(image, topic, replica).await {
-            Ok(partition) => {
-                let online = Hosted::Online(Arc::clone(&partition));
-                self.hosted.write().insert(name.clone(), online);
-                Some(partition)
-            }
-            Err(error) => {
-                tracing::error!(partition = %name, %error, "the replica's log cannot be opened");
-                self.hosted.write().insert(name.clone(), Hosted::Offline);
-                None
+    /// Takes down, where directories of brokers have come or gone, which replicas that concerns.
+    fn note_offline_replicas(&self, known: &Image, image: &Image) {
+        let has_changed = image.brokers.values().any(|broker| {
+            let before = known.broker(broker.node_id);
+            before.is_some_and(|before| before.directories != broker.directories)
+        });
+        for partition in self.online().into_iter().filter(|_| has_changed) {
+            if let Some(registered) = image.partition(partition.topic_partition()) {
+                partition.set_offline_replicas(image.offline_replicas(registered).collect());
             }
         }
     }
 
-    async fn open(
-        &self,
-        image: &Image,
-        topic: &Topic,
-        replica: &LocalReplica,
-    ) -> Result<Arc<Partition>, CreateError> {
-        let settings = self.context.surrounds.settings(image, topic);
-        let log = match self.existing_log(replica).await? {
-            Some(log) => {
-                log.set_config(settings.log.clone());
-                log
+    /// Tells the controller of replicas that lie elsewhere than the metadata says, until it says so.
+    async fn correct_places(self: Arc<Self>) {
+        loop {
+            let misplaced = self.misplaced.all();
+            if misplaced.is_empty() {
+                self.misplaced.changed().await;
+                continue;
             }
-            None => self.create(replica, settings.log.clone()).await?,
-        };
-        Ok(Partition::new(log, Arc::clone(&self.context), &settings))
-    }
-
-    /// The replica's log, if a directory has it. A log of that name with another topic id is of a
-    /// topic that is gone: it is set aside.
-    async fn existing_log(&self, replica: &LocalReplica) -> Result<Option<Arc<Log>>, StorageError> {
-        for directory in &self.directories {
-            let Some(log) = directory.log(&replica.topic_partition) else { continue };
-            if log.topic_id() == replica.topic_id {
-                return Ok(Some(log));
+            if let Err(error) = self.alter_isr.assign_directories(misplaced).await {
+                tracing::debug!(%error, "the controller was not told where replicas lie");
             }
-            directory.mark_stray(&replica.topic_partition).await?;
-        }
-        Ok(None)
-    }
-
-    async fn create(
-        &self,
-        replica: &LocalReplica,
-        config: LogConfig,
-    ) -> Result<Arc<Log>, CreateError> {
-        let directory = Arc::clone(self.directory_for(replica));
-        let (name, topic_id) = (replica.topic_partition.clone(), replica.topic_id);
-        offload(&*self.offload, move || directory.create(&name, topic_id, config))
-            .await
-            .map_err(StorageError::from)?
-    }
-
-    /// Where the metadata wants the replica, or else where fewest logs are.
-    fn directory_for(&self, replica: &LocalReplica) -> &Arc<LogDirectory> {
-        let wanted = replica.partition.directory_of(self.context.node);
-        let online = || self.directories.iter().filter(|directory| !directory.is_offline());
-        online()
-            .find(|directory| Some(directory.directory_id()) == wanted)
-            .or_else(|| online().min_by_key(|directory| directory.logs().len()))
-            .unwrap_or(&self.directories[0])
-    }
-
-    async fn give_up(&self, removed: &RemovedReplica) {
-        let name = &removed.topic_partition;
-        let is_it = |hosted: &Hosted| match hosted {
-            Hosted::Online(partition) => partition.topic_id() == removed.topic_id,
-            Hosted::Offline => true,
-        };
-        let taken = {
-            let mut hosted = self.hosted.write();
-            if hosted.get(name).is_some_and(is_it) { hosted.remove(name) } else { None }
-        };
-        if let Some(Hosted::Online(partition)) = taken {
-            partition.close();
-        }
-        for directory in &self.directories {
-            let Some(log) = directory.log(name) else { continue };
-            if log.topic_id() == removed.topic_id
-                && let Err(error) = directory.delete(name).await
-            {
-                tracing::error!(partition = %name, %error, "cannot delete the log");
-            }
+            // What is told is taken off the list when the metadata has it.
+            let again = tokio::time::timeout(TELL_AGAIN, self.misplaced.changed());
+            again.await.unwrap_or_default();
         }
     }
 
     fn configure(&self, image: &Image, topic: &TopicName) {
         let Some(topic) = image.topic(topic) else { return };
+        let settings = self.context.surrounds.settings(image, topic);
         for index in topic.partitions.keys() {
             let name = TopicPartition { topic: topic.name.clone(), partition: *index };
             let hosted = self.hosted.read().get(&name).cloned();
             if let Some(Hosted::Online(partition)) = hosted {
-                partition.configure(self.context.surrounds.settings(image, topic));
+                partition.configure(settings.clone());
             }
         }
-    }
-
-    /// Resolves every topic's configuration again: the broker's own defaults have changed.
-    pub fn reconfigure(&self) {
-        let image = self.metadata.image();
-        for topic in image.topics.values() {
-            self.configure(&image, &topic.name);
-        }
-    }
-
-    /// Sets aside the logs of topics that the metadata does not know. Call it once the metadata
-    /// that is applied is newer than this node's registration.
-    pub async fn set_strays_aside(&self) -> Result<(), StorageError> {
-        let image = self.metadata.image();
-        for directory in &self.directories {
-            let logs = directory.logs().into_iter();
-            for log in logs.filter(|log| log.topic_id() != METADATA_TOPIC_ID) {
-                let name = log.topic_partition();
-                let known = image.topic_by_id(log.topic_id()).is_some_and(|topic| {
-                    let partition = topic.partition(name.partition);
-                    topic.name == name.topic
-                        && partition.is_some_and(|it| it.is_replica(self.context.node))
-                });
-                if !known {
-                    tracing::warn!(log = %name, topic_id = %log.topic_id(), "set aside as stray");
-                    directory.mark_stray(name).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Puts proposals to the controller and looks for lagging members of ISRs.
@@ -433,33 +360,6 @@ impl Replicas {
                 _ = shrinks.tick() => {
                     self.online().iter().for_each(Partition::shrink_isr);
                 }
-            }
-        }
-    }
-
-    /// Takes the replicas of a directory offline when it fails.
-    async fn watch_directories(self: Arc<Self>) {
-        let watches = self.directories.iter().map(|directory| async {
-            let mut offline = directory.watch_offline();
-            let reason = match offline.wait_for(Option::is_some).await {
-                Ok(reason) => reason.clone().unwrap_or_default(),
-                Err(_closed) => return,
-            };
-            let id = directory.directory_id();
-            tracing::error!(directory = %id, reason, "the directory has failed");
-            self.take_offline(directory);
-            self.context.surrounds.directory_failed(id);
-        });
-        futures::future::join_all(watches).await;
-        futures::future::pending::<()>().await;
-    }
-
-    fn take_offline(&self, directory: &Arc<LogDirectory>) {
-        for log in directory.logs() {
-            let name = log.topic_partition().clone();
-            let before = self.hosted.write().insert(name, Hosted::Offline);
-            if let Some(Hosted::Online(partition)) = before {
-                partition.fail("its directory has failed");
             }
         }
     }

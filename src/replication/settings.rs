@@ -32,10 +32,20 @@ fn log_config(config: &TopicConfig, producer_id_expiration: Duration) -> LogConf
     LogConfig {
         segment_bytes: u64::try_from(config.segment_bytes).unwrap_or(u64::MAX),
         segment_ms: limit_ms(config.segment_ms).unwrap_or(Duration::MAX),
+        segment_jitter: limit_ms(config.segment_jitter_ms).unwrap_or_default(),
+        preallocate: config.preallocate,
+        flush_messages: u64::try_from(config.flush_messages)
+            .ok()
+            .filter(|messages| *messages < i64::MAX as u64),
+        flush_interval: limit_ms(config.flush_ms),
         retention_ms: limit_ms(config.retention_ms),
         retention_bytes: u64::try_from(config.retention_bytes).ok(),
         cleanup_delete: config.cleanup_delete,
         cleanup_compact: config.cleanup_compact,
+        min_cleanable_dirty_ratio: config.min_cleanable_dirty_ratio,
+        min_compaction_lag: limit_ms(config.min_compaction_lag_ms).unwrap_or(Duration::MAX),
+        max_compaction_lag: limit_ms(config.max_compaction_lag_ms),
+        delete_retention: limit_ms(config.delete_retention_ms).unwrap_or(Duration::MAX),
         max_message_bytes: usize::try_from(config.max_message_bytes).unwrap_or(usize::MAX),
         timestamp_type: match config.message_timestamp_type {
             TimestampType::CreateTime => record::TimestampType::CreateTime,
@@ -50,6 +60,14 @@ fn log_config(config: &TopicConfig, producer_id_expiration: Duration) -> LogConf
             CompressionType::Snappy => Some(record::Compression::Snappy),
             CompressionType::Lz4 => Some(record::Compression::Lz4),
             CompressionType::Zstd => Some(record::Compression::Zstd),
+        },
+        compression_level: match config.compression_type {
+            CompressionType::Gzip => Some(config.compression_gzip_level),
+            CompressionType::Lz4 => Some(config.compression_lz4_level),
+            CompressionType::Zstd => Some(config.compression_zstd_level),
+            CompressionType::Producer | CompressionType::Uncompressed | CompressionType::Snappy => {
+                None
+            }
         },
         file_delete_delay: limit_ms(config.file_delete_delay_ms).unwrap_or_default(),
         producer_id_expiration,
@@ -73,6 +91,28 @@ mod tests {
         let expected =
             TopicSettings { log: LogConfig::default(), min_isr: 1, flush_before_ack: false };
         assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn the_level_is_that_of_the_codec() {
+        for (codec, level) in [
+            (CompressionType::Producer, None),
+            (CompressionType::Uncompressed, None),
+            (CompressionType::Gzip, Some(1)),
+            (CompressionType::Snappy, None),
+            (CompressionType::Lz4, Some(12)),
+            (CompressionType::Zstd, Some(-7)),
+        ] {
+            let config = TopicConfig {
+                compression_type: codec,
+                compression_gzip_level: 1,
+                compression_lz4_level: 12,
+                compression_zstd_level: -7,
+                ..TopicConfig::default()
+            };
+            let settings = TopicSettings::new(&config, Duration::ZERO);
+            assert_eq!(settings.log.compression_level, level, "{codec:?}");
+        }
     }
 
     #[test]

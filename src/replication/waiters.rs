@@ -14,6 +14,8 @@ pub(super) enum Interest {
     LogEnd,
     /// Consumers read to the high watermark; acks=all waits for it.
     HighWatermark,
+    /// DeleteRecords waits until every replica has dropped the records.
+    LowWatermark,
 }
 
 /// One request that waits on several partitions, each known to it by a number.

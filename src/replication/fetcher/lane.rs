@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 
 use super::Way;
 use super::request::{Asked, OLDEST_FETCH, bounds_requests, fetch_request, listed_offset};
+use super::session::{Session, Terms};
 use crate::net::client::{ClientError, ClientOptions, Connection};
 use crate::protocol::messages::fetch::{FetchRequest, FetchResponse};
 use crate::types::{ErrorCode, Monotonic, NodeId, Offset};
@@ -44,7 +45,16 @@ pub(super) struct Landed {
 pub(super) struct Flight {
     pub(super) asked: Arc<Vec<Asked>>,
     pub(super) since: Monotonic,
+    is_incremental: bool,
     coming: BoxFuture<'static, Landed>,
+}
+
+/// What a fetch has come to.
+pub(super) struct Returned {
+    pub(super) asked: Arc<Vec<Asked>>,
+    /// Whether what the answer does not mention is as it was.
+    pub(super) is_incremental: bool,
+    pub(super) response: Result<FetchResponse, FetchError>,
 }
 
 /// A connection and what is under way on it.
@@ -52,9 +62,23 @@ pub(super) struct Flight {
 pub(super) struct Lane {
     connection: Option<Connection>,
     flight: Option<Flight>,
+    /// Where the same partitions are fetched time and again.
+    session: Option<Session>,
 }
 
 impl Lane {
+    /// A lane whose fetches name only what is new.
+    pub(super) fn with_session() -> Lane {
+        Lane { session: Some(Session::default()), ..Lane::default() }
+    }
+
+    /// What the leader has of this lane's session is not what it should be.
+    pub(super) fn begin_session_anew(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.begin_anew();
+        }
+    }
+
     pub(super) fn is_free(&self) -> bool {
         self.flight.is_none()
     }
@@ -66,27 +90,41 @@ impl Lane {
 
     /// Sends a fetch off.
     pub(super) fn launch(&mut self, way: &Arc<Way>, leader: NodeId, asked: Vec<Asked>) {
+        let terms = match &mut self.session {
+            Some(session) => session.next(asked.iter().map(Asked::told)),
+            None => Terms::without_session(asked.len()),
+        };
+        let is_incremental = terms.is_incremental();
         let asked = Arc::new(asked);
         let connection = self.connection.take().filter(|connection| !connection.is_closed());
         let since = way.context.clock.monotonic();
-        let coming = Box::pin(fly(Arc::clone(way), leader, connection, Arc::clone(&asked)));
-        self.flight = Some(Flight { asked, since, coming });
+        let coming = fly(Arc::clone(way), leader, connection, Arc::clone(&asked), terms);
+        self.flight = Some(Flight { asked, since, is_incremental, coming: Box::pin(coming) });
     }
 
     /// Waits for the fetch under way, for ever if there is none. May be dropped.
-    pub(super) async fn landing(&mut self) -> (Arc<Vec<Asked>>, Result<FetchResponse, FetchError>) {
+    pub(super) async fn landing(&mut self) -> Returned {
         let Some(flight) = &mut self.flight else { return futures::future::pending().await };
         let landed = (&mut flight.coming).await;
-        let asked = Arc::clone(&flight.asked);
+        let (asked, is_incremental) = (Arc::clone(&flight.asked), flight.is_incremental);
         self.flight = None;
         self.connection = landed.connection;
-        (asked, landed.response)
+        if let Some(session) = &mut self.session {
+            match &landed.response {
+                Ok(response) if response.error_code == ErrorCode::None.code() => {
+                    session.answered(response.session_id);
+                }
+                Ok(_) | Err(_) => session.begin_anew(),
+            }
+        }
+        Returned { asked, is_incremental, response: landed.response }
     }
 
     /// Gives the fetch under way up. Its connection goes with it, so that the leader stops
     /// waiting too.
     pub(super) fn abandon(&mut self) {
         if let Some(flight) = self.flight.take() {
+            self.begin_session_anew();
             for asked in flight.asked.iter() {
                 asked.partition.fetch_lost(&asked.ask, false);
             }
@@ -117,6 +155,7 @@ async fn fly(
     leader: NodeId,
     connection: Option<Connection>,
     asked: Arc<Vec<Asked>>,
+    terms: Terms,
 ) -> Landed {
     let connection = match connection {
         Some(connection) => connection,
@@ -125,7 +164,7 @@ async fn fly(
             Err(error) => return Landed { connection: None, response: Err(error) },
         },
     };
-    let response = fetch(&way, &connection, &asked).await;
+    let response = fetch(&way, &connection, &asked, &terms).await;
     let connection = response.is_ok().then_some(connection);
     Landed { connection, response }
 }
@@ -146,10 +185,12 @@ async fn fetch(
     way: &Way,
     connection: &Connection,
     asked: &[Asked],
+    terms: &Terms,
 ) -> Result<FetchResponse, FetchError> {
     let version = connection.version_of::<FetchRequest>()?;
     if version < OLDEST_FETCH {
         return Err(FetchError::TooOld(version));
     }
-    Ok(connection.call_at(version, &fetch_request(&way.context, asked, version)).await?)
+    let request = fetch_request(&way.context, asked, terms, version);
+    Ok(connection.call_at(version, &request).await?)
 }

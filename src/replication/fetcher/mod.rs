@@ -3,6 +3,7 @@
 //!
 //! - `target`: one leader node: the partitions to fetch from it, and the task that does so
 //! - `lane`: one fetch under way on a connection of its own
+//! - `session`: what the leader was told, so that it need not be told again
 //! - `request`: requests, and answers matched with what was asked
 //!
 //! Never is more than one fetch of a partition under way: its [`FollowerState`] sees to that.
@@ -11,6 +12,7 @@
 
 mod lane;
 mod request;
+mod session;
 mod target;
 
 use std::collections::BTreeMap;
@@ -23,11 +25,11 @@ use tokio::task::JoinSet;
 use self::target::Target;
 use super::options::NodeContext;
 use super::partition::Partition;
-use crate::metadata::MetadataSource;
+use crate::metadata::{Image, MetadataSource};
 use crate::net::{HostPort, Network};
 use crate::types::NodeId;
 
-/// What all fetches share.
+/// What all fetches share: the way to other nodes.
 pub(super) struct Way {
     context: Arc<NodeContext>,
     network: Arc<dyn Network>,
@@ -35,8 +37,30 @@ pub(super) struct Way {
 }
 
 impl Way {
+    pub(super) fn new(
+        context: Arc<NodeContext>,
+        network: Arc<dyn Network>,
+        metadata: Arc<dyn MetadataSource>,
+    ) -> Arc<Self> {
+        Arc::new(Self { context, network, metadata })
+    }
+
+    /// This node.
+    pub(super) fn node(&self) -> NodeId {
+        self.context.node
+    }
+
+    pub(super) fn network(&self) -> &dyn Network {
+        &*self.network
+    }
+
+    /// The newest metadata.
+    pub(super) fn image(&self) -> Arc<Image> {
+        self.metadata.image()
+    }
+
     /// Where a node serves other brokers.
-    fn address_of(&self, node: NodeId) -> Option<HostPort> {
+    pub(super) fn address_of(&self, node: NodeId) -> Option<HostPort> {
         let image = self.metadata.image();
         let endpoint =
             image.broker(node)?.endpoint(&self.context.options.inter_broker_listener)?.clone();
@@ -53,15 +77,11 @@ pub(super) struct Fetchers {
 }
 
 impl Fetchers {
-    pub(super) fn new(
-        context: Arc<NodeContext>,
-        network: Arc<dyn Network>,
-        metadata: Arc<dyn MetadataSource>,
-    ) -> Arc<Self> {
+    pub(super) fn new(way: Arc<Way>) -> Arc<Self> {
         // Bounded by the brokers of the cluster: each is sent once.
         let (new_targets, to_run) = mpsc::unbounded_channel();
         Arc::new(Self {
-            way: Arc::new(Way { context, network, metadata }),
+            way,
             targets: Mutex::default(),
             new_targets,
             to_run: Mutex::new(Some(to_run)),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::session::Terms;
 use crate::protocol::codec::Str;
 use crate::protocol::messages::fetch::{
-    self, FetchRequest, FetchResponse, FetchTopic, PartitionData, ReplicaState,
+    self, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData, ReplicaState,
 };
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -15,12 +16,19 @@ use crate::replication::epochs::{EpochEnd, is_defined};
 use crate::replication::follower::{FetchAnswer, FetchAsk};
 use crate::replication::options::NodeContext;
 use crate::replication::partition::{FollowedRecords, ListOffset, Partition};
-use crate::types::{ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs};
+use crate::types::{ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, TopicId, TopicPartition};
 
 /// One partition of a fetch under way.
 pub(super) struct Asked {
     pub(super) partition: Arc<Partition>,
     pub(super) ask: FetchAsk,
+}
+
+impl Asked {
+    /// What the leader is told about it.
+    pub(super) fn told(&self) -> (&TopicPartition, TopicId, FetchAsk) {
+        (self.partition.topic_partition(), self.partition.topic_id(), self.ask)
+    }
 }
 
 /// From this version on a fetch names its broker epoch (KIP-903).
@@ -29,11 +37,16 @@ const REPLICA_STATE_SINCE: i16 = 15;
 /// Before this version a fetch cannot tell where logs part (KIP-595).
 pub(super) const OLDEST_FETCH: i16 = 12;
 
-/// A fetch of everything asked, without a session.
-pub(super) fn fetch_request(context: &NodeContext, asked: &[Asked], version: i16) -> FetchRequest {
+/// A fetch of everything asked, of which `terms` tell what is named.
+pub(super) fn fetch_request(
+    context: &NodeContext,
+    asked: &[Asked],
+    terms: &Terms,
+    version: i16,
+) -> FetchRequest {
     let options = &context.options;
     let mut topics: Vec<FetchTopic> = Vec::new();
-    for Asked { partition, ask } in asked {
+    for Asked { partition, ask } in terms.named.iter().filter_map(|&index| asked.get(index)) {
         let topic_id = partition.topic_id().0;
         let entry = fetch::FetchPartition {
             partition: partition.topic_partition().partition.0,
@@ -67,16 +80,40 @@ pub(super) fn fetch_request(context: &NodeContext, asked: &[Asked], version: i16
         max_wait_ms: i32::try_from(options.fetch_wait_max.as_millis()).unwrap_or(i32::MAX),
         min_bytes: options.fetch_min_bytes,
         max_bytes: options.fetch_response_max_bytes,
+        session_id: terms.session_id,
+        session_epoch: terms.session_epoch,
         topics,
+        forgotten_topics_data: forgotten(terms),
         ..FetchRequest::default()
     }
 }
 
-/// An answer, by the place of what was asked; `None`: it was not answered.
-pub(super) fn match_answers(
-    asked: &[Asked],
-    response: FetchResponse,
-) -> Vec<Option<FollowedRecords>> {
+fn forgotten(terms: &Terms) -> Vec<ForgottenTopic> {
+    let mut topics: Vec<ForgottenTopic> = Vec::new();
+    for (id, name) in &terms.forgotten {
+        match topics.last_mut() {
+            Some(topic) if topic.topic_id == id.topic_id.0 => topic.partitions.push(id.partition.0),
+            Some(_) | None => topics.push(ForgottenTopic {
+                topic: name.as_str().into(),
+                topic_id: id.topic_id.0,
+                partitions: vec![id.partition.0],
+            }),
+        }
+    }
+    topics
+}
+
+/// What of an answer belongs to what was asked.
+pub(super) struct Matched {
+    /// By the place of what was asked; `None`: it was not mentioned.
+    pub(super) answers: Vec<Option<FollowedRecords>>,
+    /// Something was mentioned that was not asked for.
+    pub(super) has_strangers: bool,
+}
+
+/// Matches an answer with what was asked.
+pub(super) fn match_answers(asked: &[Asked], response: FetchResponse) -> Matched {
+    let mut has_strangers = false;
     let mut answers: Vec<Option<FollowedRecords>> = asked.iter().map(|_| None).collect();
     let mut cursor = 0;
     for topic in response.responses {
@@ -88,13 +125,16 @@ pub(super) fn match_answers(
                 .position(is_it)
                 .map(|ahead| cursor + ahead)
                 .or_else(|| asked[..cursor].iter().position(is_it));
-            if let Some(index) = found {
-                answers[index] = Some(answer_of(data));
-                cursor = index + 1;
+            match found {
+                Some(index) => {
+                    answers[index] = Some(answer_of(data));
+                    cursor = index + 1;
+                }
+                None => has_strangers = true,
             }
         }
     }
-    answers
+    Matched { answers, has_strangers }
 }
 
 fn answers_to(asked: &Asked, topic_id: Uuid, topic: &Str, data: &PartitionData) -> bool {

@@ -11,9 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Way;
-use super::lane::{FetchError, Lane};
-use super::request::{Asked, match_answers};
-use crate::protocol::messages::fetch::FetchResponse;
+use super::lane::{FetchError, Lane, Returned};
+use super::request::{Asked, Matched, match_answers};
 use crate::replication::partition::{Followed, FollowedRecords, Partition};
 use crate::types::{Clock, ErrorCode, Monotonic, NodeId, TopicPartition};
 
@@ -124,7 +123,8 @@ pub(super) async fn run(target: Arc<Target>, way: Arc<Way>) {
     let mut fetching = Fetching {
         target,
         way,
-        lanes: Default::default(),
+        // Those without traffic are the same ones time and again.
+        lanes: [Lane::with_session(), Lane::default(), Lane::default()],
         syncing: BTreeSet::new(),
         syncs: FuturesUnordered::new(),
         failures: 0,
@@ -154,7 +154,7 @@ impl Fetching {
         let target = Arc::clone(&self.target);
         let pause = sleep(wake_at.map(|wake_at| wake_at.since(self.now())));
         let [quiet, first, second] = &mut self.lanes;
-        let (lane, (asked, response)) = tokio::select! {
+        let (lane, returned) = tokio::select! {
             biased;
             landed = first.landing() => (BUSY_LANES[0], landed),
             landed = second.landing() => (BUSY_LANES[1], landed),
@@ -172,9 +172,9 @@ impl Fetching {
             }
             () = pause => return,
         };
-        match response {
-            Ok(response) => self.take(lane, &asked, response).await,
-            Err(error) => self.unreachable(&asked, &error),
+        match &returned.response {
+            Ok(_) => self.take(lane, returned).await,
+            Err(error) => self.unreachable(&returned.asked, error),
         }
     }
 
@@ -272,18 +272,25 @@ impl Fetching {
         }
     }
 
-    async fn take(&mut self, lane: usize, asked: &[Asked], response: FetchResponse) {
+    async fn take(&mut self, lane: usize, returned: Returned) {
+        let Returned { asked, is_incremental, response: Ok(response) } = returned else { return };
         self.failures = 0;
         self.way.context.suspects.clear(self.target.leader);
         if response.error_code != ErrorCode::None.code() {
             let error = ErrorCode::from_code(response.error_code);
             tracing::warn!(leader = %self.target.leader, ?error, "the leader refused the fetch");
         }
+        // A session that has ended is begun anew at once; what an incremental answer does not
+        // mention is as it was.
+        let pauses = !is_incremental;
         let mut size_bytes = 0;
-        let answers = match_answers(asked, response);
+        let Matched { answers, has_strangers } = match_answers(&asked, response);
+        if has_strangers {
+            self.lanes[lane].begin_session_anew();
+        }
         for (asked, answer) in asked.iter().zip(answers) {
             let Some(answer) = answer else {
-                asked.partition.fetch_lost(&asked.ask, true);
+                asked.partition.fetch_lost(&asked.ask, pauses);
                 continue;
             };
             let length = answer.records.len();
@@ -309,8 +316,14 @@ impl Fetching {
                 }
                 Followed::Done { appended: false } => return,
                 Followed::AdvanceStart { appended, log_start } => {
-                    partition.follow_log_start(log_start).await;
+                    if !partition.follow_log_start(log_start).await {
+                        // To be told again.
+                        self.lanes[lane].begin_session_anew();
+                    }
                     next = Followed::Done { appended };
+                }
+                Followed::BeginWith { records, leader_epoch } => {
+                    next = partition.begin_with(records, leader_epoch).await;
                 }
                 Followed::Cut(cut) => {
                     partition.cut(cut).await;

@@ -31,6 +31,8 @@ pub struct Assignment {
     pub replicas: BTreeSet<NodeId>,
     /// Those in sync.
     pub isr: BTreeSet<NodeId>,
+    /// Those whose data directory is offline.
+    pub offline: BTreeSet<NodeId>,
     /// The leader's reign.
     pub leader_epoch: LeaderEpoch,
     /// The registration's version.
@@ -105,6 +107,7 @@ pub struct LeaderState {
     epoch_start: Offset,
     partition_epoch: PartitionEpoch,
     followers: BTreeMap<NodeId, FollowerProgress>,
+    offline: BTreeSet<NodeId>,
     isr: IsrState,
     high_watermark: Offset,
     min_isr: usize,
@@ -148,6 +151,7 @@ impl LeaderState {
             epoch_start,
             partition_epoch: assignment.partition_epoch,
             followers,
+            offline: assignment.offline.clone(),
             isr: IsrState::Committed { isr: assignment.isr.clone() },
             high_watermark,
             min_isr,
@@ -174,12 +178,18 @@ impl LeaderState {
             self.isr = IsrState::Committed { isr: assignment.isr.clone() };
             self.no_expand_before = now;
         }
+        self.offline.clone_from(&assignment.offline);
         self.followers.retain(|node, _| assignment.replicas.contains(node));
         for node in assignment.replicas.iter().filter(|node| **node != self.local) {
             let in_isr = assignment.isr.contains(node);
             self.followers.entry(*node).or_insert_with(|| FollowerProgress::unknown(in_isr, now));
         }
         true
+    }
+
+    /// The data directories of these replicas are offline now.
+    pub fn set_offline(&mut self, offline: BTreeSet<NodeId>) {
+        self.offline = offline;
     }
 
     /// `min.insync.replicas` was configured anew.
@@ -239,11 +249,15 @@ impl LeaderState {
         Some(self.proposal(proposal, around.standings))
     }
 
-    /// Unfenced, not shutting down, and the incarnation that fetched is the registered one.
+    /// Unfenced, not shutting down, its directory online, and the incarnation that fetched is the
+    /// registered one.
     fn is_eligible(&self, node: NodeId, standings: &Standings) -> bool {
         let fetched = self.followers.get(&node).and_then(FollowerProgress::broker_epoch);
+        let is_offline = self.offline.contains(&node);
         standings.get(&node).is_some_and(|standing| {
-            standing.is_active && fetched.is_none_or(|epoch| epoch == standing.broker_epoch)
+            standing.is_active
+                && !is_offline
+                && fetched.is_none_or(|epoch| epoch == standing.broker_epoch)
         })
     }
 
@@ -383,6 +397,18 @@ impl LeaderState {
         } else {
             Some(Ok(()))
         }
+    }
+
+    /// What no replica that is up keeps any more: the lowest of their log starts, `log_start` being
+    /// this node's. Unknown while one of them has not fetched in this reign. A replica that is
+    /// down is told when it comes back.
+    pub fn low_watermark(&self, log_start: Offset, standings: &Standings) -> Offset {
+        let is_up = |node: NodeId| {
+            self.isr.maximal_contains(node)
+                || standings.get(&node).is_some_and(|standing| standing.is_active)
+        };
+        let up = self.followers.iter().filter(|(node, _)| is_up(**node));
+        up.map(|(_, progress)| progress.log_start()).fold(log_start, Offset::min)
     }
 
     /// Rule 18: after an election the high watermark may lie below what was committed, until it

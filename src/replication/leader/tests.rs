@@ -90,10 +90,40 @@ impl Stage {
     }
 }
 
+#[test]
+fn the_low_watermark_is_the_lowest_log_start_of_all_that_are_up() {
+    let mut stage = Stage::new(&[1, 2, 3, 4], &[1, 2, 3], 1);
+    let low_watermark =
+        |stage: &Stage, local: i64| stage.leader.low_watermark(Offset(local), &stage.standings).0;
+    let fetch = |stage: &mut Stage, node: i32, log_start: i64| {
+        let fetch = FollowerFetch {
+            node: NodeId(node),
+            broker_epoch: BrokerEpoch(7),
+            fetch_offset: Offset(100),
+            log_start: Offset(log_start),
+        };
+        let (log_end, now) = (stage.log_end, stage.now);
+        let around = Surroundings { log_end, now, standings: &stage.standings };
+        stage.leader.follower_fetched(fetch, around).unwrap();
+    };
+    assert_eq!(low_watermark(&stage, 50), -1, "nobody has fetched in this reign");
+    fetch(&mut stage, 2, 50);
+    fetch(&mut stage, 3, 40);
+    assert_eq!(low_watermark(&stage, 50), -1, "4 is up, although not in sync");
+    stage.standings.get_mut(&NodeId(4)).unwrap().is_active = false;
+    assert_eq!(low_watermark(&stage, 50), 40);
+    stage.standings.get_mut(&NodeId(3)).unwrap().is_active = false;
+    assert_eq!(low_watermark(&stage, 50), 40, "3 is down, but still in the ISR");
+    stage.update(&[1, 2, 3, 4], &[1, 2], 11);
+    assert_eq!(low_watermark(&stage, 50), 50);
+    assert_eq!(low_watermark(&stage, 45), 45, "the leader's own counts too");
+}
+
 fn assignment(replicas: &[i32], isr: &[i32], leader_epoch: i32, version: i32) -> Assignment {
     Assignment {
         replicas: nodes(replicas),
         isr: nodes(isr),
+        offline: BTreeSet::new(),
         leader_epoch: LeaderEpoch(leader_epoch),
         partition_epoch: PartitionEpoch(version),
     }

@@ -33,6 +33,7 @@ impl Controller {
             assignment: Assignment {
                 replicas: nodes.clone(),
                 isr: nodes,
+                offline: BTreeSet::new(),
                 leader_epoch: LeaderEpoch(0),
                 partition_epoch: PartitionEpoch(0),
             },

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{Partition, Role};
+use crate::log::AppendError;
 use crate::replication::follower::{Cut, FetchAnswer, FetchAsk, FollowerState, LogView, Step};
 use crate::replication::waiters::Interest;
 use crate::types::{ErrorCode, LeaderEpoch, NodeId, Offset};
@@ -19,7 +20,7 @@ pub(in crate::replication) struct FollowedRecords {
 }
 
 /// What the fetcher has to do after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::replication) enum Followed {
     /// Nothing; true if there were records.
     Done { appended: bool },
@@ -27,6 +28,8 @@ pub(in crate::replication) enum Followed {
     Cut(Cut),
     /// Ask the leader for its bounds, then [`Partition::located`].
     Locate,
+    /// Begin the empty log with [`Partition::begin_with`], off the async workers.
+    BeginWith { records: Bytes, leader_epoch: LeaderEpoch },
     /// Move the log's start with [`Partition::follow_log_start`], off the async workers.
     AdvanceStart { appended: bool, log_start: Offset },
 }
@@ -65,7 +68,7 @@ impl Partition {
     /// A fetch reports the log's end to the leader, who counts on it: where nothing may be
     /// acknowledged unsynced, nothing unsynced is reported.
     pub(in crate::replication) fn is_synced_to_report(&self) -> bool {
-        !self.flushes_before_ack() || self.log.flushed_offset() >= self.log.log_end_offset()
+        !self.flushes_before_ack() || self.log().flushed_offset() >= self.log().log_end_offset()
     }
 
     /// Runs `run` on the follower's state, with its log as it is now. The role is held meanwhile.
@@ -77,9 +80,9 @@ impl Partition {
 
     fn log_view(&self) -> LogView {
         LogView {
-            start: self.log.log_start_offset(),
-            end: self.log.log_end_offset(),
-            latest_epoch: self.log.latest_epoch().unwrap_or(LeaderEpoch::NONE),
+            start: self.log().log_start_offset(),
+            end: self.log().log_end_offset(),
+            latest_epoch: self.log().latest_epoch().unwrap_or(LeaderEpoch::NONE),
         }
     }
 
@@ -107,7 +110,7 @@ impl Partition {
             return Followed::Done { appended: false };
         };
         let now = self.node.clock.monotonic();
-        let our_end_of = |epoch| self.log.end_offset_for_epoch(epoch);
+        let our_end_of = |epoch| self.log().end_offset_for_epoch(epoch);
         let view = self.log_view();
         let step = state.lock().answered(ask, followed.answer, view, our_end_of, now);
         match step {
@@ -134,22 +137,54 @@ impl Partition {
         leader_log_start: Offset,
     ) -> Followed {
         let appended = !records.is_empty();
-        if appended && let Err(error) = self.log.append_as_follower(records, ask.leader_epoch) {
-            tracing::warn!(partition = %self.topic_partition, %error, "cannot append as follower");
-            state.lock().failed(self.node.clock.monotonic());
-            return Followed::Done { appended: false };
+        if appended {
+            match self.log().append_as_follower(records.clone(), ask.leader_epoch) {
+                Ok(_) => {}
+                Err(AppendError::AroundStart { .. }) => {
+                    return Followed::BeginWith { records, leader_epoch: ask.leader_epoch };
+                }
+                Err(error) => {
+                    self.cannot_append(&error);
+                    state.lock().failed(self.node.clock.monotonic());
+                    return Followed::Done { appended: false };
+                }
+            }
         }
-        let before = self.log.high_watermark();
-        let log_end = self.log.log_end_offset();
+        let before = self.log().high_watermark();
+        let log_end = self.log().log_end_offset();
         let next = FollowerState::next_high_watermark(before, high_watermark, log_end);
         if next > before {
-            self.log.set_high_watermark(next);
+            self.log().set_high_watermark(next);
             self.waiters.wake(Interest::HighWatermark);
         }
-        if leader_log_start > self.log.log_start_offset() && leader_log_start <= next {
+        if leader_log_start > self.log().log_start_offset() && leader_log_start <= next {
             return Followed::AdvanceStart { appended, log_start: leader_log_start };
         }
         Followed::Done { appended }
+    }
+
+    fn cannot_append(&self, error: &AppendError) {
+        tracing::warn!(partition = %self.topic_partition, %error, "cannot append as follower");
+    }
+
+    /// Begins an empty log with a batch around its start.
+    pub(in crate::replication) async fn begin_with(
+        self: &Arc<Self>,
+        records: Bytes,
+        leader_epoch: LeaderEpoch,
+    ) -> Followed {
+        let _changing = self.changing.lock().await;
+        let follows = |state: &mut FollowerState, _| state.leader_epoch() == leader_epoch;
+        if self.with_follower(follows) != Some(true) {
+            return Followed::Done { appended: false };
+        }
+        let begun = self.log().append_around_start(records, leader_epoch).await;
+        if let Err(error) = &begun {
+            self.cannot_append(error);
+            let now = self.node.clock.monotonic();
+            self.with_follower(|state, _| state.failed(now)).unwrap_or_default();
+        }
+        Followed::Done { appended: begun.is_ok() }
     }
 
     /// Makes a cut that was asked for.
@@ -160,8 +195,8 @@ impl Partition {
         }
         tracing::info!(partition = %self.topic_partition, ?cut, "truncates as follower");
         let made = match cut {
-            Cut::To(offset) => self.log.truncate_to(offset).await,
-            Cut::FullyAndStartAt(offset) => self.log.truncate_fully_and_start_at(offset).await,
+            Cut::To(offset) => self.log().truncate_to(offset).await,
+            Cut::FullyAndStartAt(offset) => self.log().truncate_fully_and_start_at(offset).await,
         };
         let now = self.node.clock.monotonic();
         let done = self.with_follower(|state, _| match &made {
@@ -189,10 +224,18 @@ impl Partition {
         }
     }
 
-    /// The leader has dropped its oldest records: so does the follower.
-    pub(in crate::replication) async fn follow_log_start(self: &Arc<Self>, log_start: Offset) {
-        if let Err(error) = self.log.advance_log_start(log_start).await {
+    /// The leader has dropped its oldest records: so does the follower. False if it cannot.
+    pub(in crate::replication) async fn follow_log_start(
+        self: &Arc<Self>,
+        log_start: Offset,
+    ) -> bool {
+        let moved = self.log().advance_log_start(log_start).await;
+        if let Err(error) = &moved {
             tracing::warn!(partition = %self.topic_partition, %error, "cannot move the log start");
+            // The leader answers at once as long as our log start lies behind.
+            let now = self.node.clock.monotonic();
+            self.with_follower(|state, _| state.failed(now)).unwrap_or_default();
         }
+        moved.is_ok()
     }
 }

@@ -4,7 +4,9 @@
 //! - `produce`: appending as leader, and when that is acknowledged
 //! - `read`: what consumers and followers read, and the offsets that they ask for
 //! - `follow`: appending as follower
+//! - `forget`: dropping the oldest records
 //! - `reign`: what a coordinator sees of one reign of this node
+//! - `switch`: another log takes the log's place
 //! - `describe`: what tools are shown
 //!
 //! Lock order: `changing` (async), the role (shared while it is used, exclusive while it changes), then the state
@@ -13,14 +15,17 @@
 
 mod describe;
 mod follow;
+mod forget;
 mod produce;
 mod read;
 mod reign;
 mod roles;
+mod switch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use super::follower::FollowerState;
@@ -40,12 +45,14 @@ pub use read::{
 pub(super) use read::{ReadLimits, Reader};
 pub use reign::Movements;
 pub(super) use roles::Registration;
+pub(super) use switch::SwitchError;
 
 /// One replica on this node.
 pub struct Partition {
     topic_partition: TopicPartition,
     topic_id: TopicId,
-    log: Arc<Log>,
+    /// Changes when the replica moves to another directory; only then, and under the role's lock.
+    log: ArcSwap<Log>,
     node: Arc<NodeContext>,
     min_isr: AtomicUsize,
     flush_before_ack: AtomicBool,
@@ -116,7 +123,7 @@ impl Partition {
         Arc::new(Self {
             topic_partition: log.topic_partition().clone(),
             topic_id: log.topic_id(),
-            log,
+            log: ArcSwap::new(log),
             node,
             min_isr: AtomicUsize::new(settings.min_isr),
             flush_before_ack: AtomicBool::new(settings.flush_before_ack),
@@ -141,9 +148,9 @@ impl Partition {
         self.topic_id
     }
 
-    /// Its log.
-    pub fn log(&self) -> &Arc<Log> {
-        &self.log
+    /// Its log: another one once the replica has moved to another directory.
+    pub fn log(&self) -> Arc<Log> {
+        self.log.load_full()
     }
 
     /// Who leads it, and in which reign, as far as is known here.
@@ -164,7 +171,7 @@ impl Partition {
     pub(super) fn configure(&self, settings: TopicSettings) {
         self.min_isr.store(settings.min_isr, Ordering::Release);
         self.flush_before_ack.store(settings.flush_before_ack, Ordering::Release);
-        self.log.set_config(settings.log);
+        self.log().set_config(settings.log);
         let changed = self.with_leader(|leader, around| {
             leader.set_min_isr(settings.min_isr);
             leader.advance(around);
@@ -203,12 +210,12 @@ impl Partition {
         let now = self.node.clock.monotonic();
         let mut leader = state.lock();
         let before = leader.high_watermark();
-        let log_end = self.log.log_end_offset();
+        let log_end = self.log().log_end_offset();
         let result = run(&mut leader, Surroundings { log_end, now, standings: &world.standings });
         let high_watermark = leader.high_watermark();
         let rose = high_watermark > before;
         if rose {
-            self.log.set_high_watermark(high_watermark);
+            self.log().set_high_watermark(high_watermark);
         }
         (result, rose)
     }

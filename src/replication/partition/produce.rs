@@ -60,6 +60,7 @@ impl From<AppendError> for ProduceError {
             AppendError::Producer(_)
             | AppendError::StaleEpoch { .. }
             | AppendError::OffsetGap { .. }
+            | AppendError::AroundStart { .. }
             | AppendError::Storage(_) => Vec::new(),
         };
         Self { code: error.error_code(), message: error.to_string(), record_errors }
@@ -114,7 +115,7 @@ impl Partition {
         }
         // The role is held: nobody can take the reign away between the check and the write.
         let leader_epoch = standing.leader_epoch;
-        let appended = self.log.append_as_leader(records, leader_epoch, origin);
+        let appended = self.log().append_as_leader(records, leader_epoch, origin);
         let (_, rose) = self.run_leader(state, |leader, around| leader.advance(around));
         drop(standing);
         let info = appended?;
@@ -127,7 +128,7 @@ impl Partition {
 
     fn produced(&self, info: AppendInfo, leader_epoch: LeaderEpoch, acks: i16) -> Produced {
         let record_epoch = if info.duplicate {
-            self.log.epoch_at(info.last_offset).unwrap_or(leader_epoch)
+            self.log().epoch_at(info.last_offset).unwrap_or(leader_epoch)
         } else {
             leader_epoch
         };
@@ -136,7 +137,7 @@ impl Partition {
             base_offset: info.base_offset,
             next_offset: info.next_offset,
             log_append_time: info.log_append_time,
-            log_start_offset: self.log.log_start_offset(),
+            log_start_offset: self.log().log_start_offset(),
             leader_epoch,
             acks,
             duplicate: info.duplicate,
@@ -150,7 +151,7 @@ impl Partition {
 
     /// Syncs what is appended so far; syncs are shared by all who wait.
     pub async fn sync(&self) -> Result<(), ErrorCode> {
-        match self.log.flush().await {
+        match self.log().flush().await {
             Ok(_flushed) => Ok(()),
             Err(error) => {
                 tracing::error!(partition = %self.topic_partition, %error, "cannot sync");
@@ -164,7 +165,7 @@ impl Partition {
         if let Err(error) = self.check_live() {
             return Some(Err(error));
         }
-        if self.flushes_before_ack() && self.log.flushed_offset() < produced.next_offset {
+        if self.flushes_before_ack() && self.log().flushed_offset() < produced.next_offset {
             return None;
         }
         if produced.acks != -1 {
@@ -187,7 +188,8 @@ impl Partition {
     fn still_holds(&self, produced: &Produced) -> bool {
         let same_reign = self.role.read().leader_epoch == produced.leader_epoch;
         same_reign
-            || (self.log.log_end_offset() >= produced.next_offset
-                && self.log.epoch_at(produced.next_offset.plus(-1)) == Some(produced.record_epoch))
+            || (self.log().log_end_offset() >= produced.next_offset
+                && self.log().epoch_at(produced.next_offset.plus(-1))
+                    == Some(produced.record_epoch))
     }
 }

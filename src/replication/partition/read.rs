@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Partition, Role};
-use crate::log::{AbortedTransaction, FoundByTime};
+use crate::log::{AbortedTransaction, FoundByTime, ReadError, Slice};
 use crate::replication::epochs::{EpochEnd, FetchPosition, check_leader_epoch, divergence};
-use crate::replication::leader::{FollowerFetch, LeaderState};
+use crate::replication::leader::{FollowerFetch, FollowerProgress, LeaderState};
+use crate::replication::waiters::Interest;
 use crate::types::{
     BrokerEpoch, ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, TopicId, TopicPartition,
 };
@@ -103,7 +104,7 @@ pub(in crate::replication) enum Reader {
     /// A replica: to the log's end, from the leader only; its fetches are its progress.
     Follower { node: NodeId, broker_epoch: BrokerEpoch },
     /// A consumer: what is committed. From a follower too if it names its rack, be it empty.
-    Consumer { isolation: Isolation, rack: Option<Arc<str>> },
+    Consumer { isolation: Isolation, rack: Option<Arc<str>>, every_batch: bool },
 }
 
 /// How much one partition may give.
@@ -204,10 +205,53 @@ impl Partition {
             return Ok(self.fetched(wanted, reader, &bounds, Bytes::new(), None));
         }
         let slice = self
-            .log
-            .read(wanted.fetch_offset, bounds.limit, limits.max_bytes, limits.at_least_one)
-            .map_err(|error| error.error_code())?;
+            .read_log(wanted.fetch_offset, bounds.limit, reader, limits)
+            .and_then(|slice| self.checked(slice, wanted.fetch_offset, reader))
+            .map_err(|error| self.unreadable(&error))?;
         Ok(self.fetched(wanted, reader, &bounds, slice.records, None))
+    }
+
+    /// What lies in the log from `from` on. A consumer goes past batches that compaction left without
+    /// records as long as others follow.
+    fn read_log(
+        &self,
+        from: Offset,
+        limit: Offset,
+        reader: &Reader,
+        limits: ReadLimits,
+    ) -> Result<Slice, ReadError> {
+        let log = self.log();
+        let mut slice = log.read(from, limit, limits.max_bytes, limits.at_least_one)?;
+        if !matches!(reader, Reader::Consumer { every_batch: false, .. }) {
+            return Ok(slice);
+        }
+        while slice.has_no_record() && slice.next_offset < limit {
+            let next = log.read(slice.next_offset, limit, limits.max_bytes, limits.at_least_one)?;
+            if next.records.is_empty() {
+                break;
+            }
+            slice = next;
+        }
+        Ok(slice)
+    }
+
+    /// Nothing damaged is handed on to other replicas.
+    fn checked(&self, slice: Slice, from: Offset, reader: &Reader) -> Result<Slice, ReadError> {
+        match reader {
+            Reader::Follower { .. } => self.log().check_before_replication(from, &slice.records)?,
+            Reader::Consumer { .. } => {}
+        }
+        Ok(slice)
+    }
+
+    /// Damage that a reader meets is mended, if another replica has what is missing: whoever asks is
+    /// told to ask again.
+    fn unreadable(&self, error: &ReadError) -> ErrorCode {
+        self.log().suspect(error);
+        match error {
+            ReadError::Corrupt { .. } => ErrorCode::KafkaStorageError,
+            other => other.error_code(),
+        }
     }
 
     fn check_role(&self, requested: LeaderEpoch, reader: &Reader) -> Result<(), ErrorCode> {
@@ -231,9 +275,9 @@ impl Partition {
             fetch_offset: wanted.fetch_offset,
             last_fetched_epoch: wanted.last_fetched_epoch,
         };
-        let our_end = self.log.end_offset_for_epoch(wanted.last_fetched_epoch);
-        let diverging = divergence(position, our_end, self.log.log_start_offset())?;
-        if diverging.is_none() && wanted.fetch_offset > self.log.log_end_offset() {
+        let our_end = self.log().end_offset_for_epoch(wanted.last_fetched_epoch);
+        let diverging = divergence(position, our_end, self.log().log_start_offset())?;
+        if diverging.is_none() && wanted.fetch_offset > self.log().log_end_offset() {
             return Err(ErrorCode::OffsetOutOfRange);
         }
         Ok(diverging)
@@ -257,22 +301,27 @@ impl Partition {
                 };
                 let progressed = self.with_leader(|leader, around| {
                     check_leader_epoch(wanted.current_leader_epoch, leader.leader_epoch())?;
+                    let known_start = leader.followers().get(node).map(FollowerProgress::log_start);
                     let proposal = if progress {
                         leader.follower_fetched(fetch, around)?.proposal
                     } else {
                         None
                     };
-                    Ok((leader.high_watermark(), proposal))
+                    let start_moved = progress && known_start != Some(fetch.log_start);
+                    Ok((leader.high_watermark(), proposal, start_moved))
                 })?;
-                let (high_watermark, proposal) = progressed?;
+                let (high_watermark, proposal, start_moved) = progressed?;
                 self.propose(proposal);
-                Ok(Bounds { limit: self.log.log_end_offset(), high_watermark, preferred: None })
+                if start_moved {
+                    self.waiters.wake(Interest::LowWatermark);
+                }
+                Ok(Bounds { limit: self.log().log_end_offset(), high_watermark, preferred: None })
             }
-            Reader::Consumer { isolation, rack } => {
-                let high_watermark = self.log.high_watermark();
+            Reader::Consumer { isolation, rack, .. } => {
+                let high_watermark = self.log().high_watermark();
                 let limit = match isolation {
                     Isolation::ReadUncommitted => high_watermark,
-                    Isolation::ReadCommitted => self.log.last_stable_offset(),
+                    Isolation::ReadCommitted => self.log().last_stable_offset(),
                 };
                 let preferred =
                     rack.as_deref().and_then(|rack| self.nearer_replica(rack, wanted.fetch_offset));
@@ -314,7 +363,7 @@ impl Partition {
     ) -> FetchedPartition {
         let aborted = match reader {
             Reader::Consumer { isolation: Isolation::ReadCommitted, .. } => {
-                Some(self.log.aborted_transactions(wanted.fetch_offset, bounds.limit))
+                Some(self.log().aborted_transactions(wanted.fetch_offset, bounds.limit))
             }
             Reader::Consumer { isolation: Isolation::ReadUncommitted, .. }
             | Reader::Follower { .. } => None,
@@ -322,8 +371,8 @@ impl Partition {
         FetchedPartition {
             error: ErrorCode::None,
             high_watermark: bounds.high_watermark,
-            last_stable_offset: self.log.last_stable_offset(),
-            log_start_offset: self.log.log_start_offset(),
+            last_stable_offset: self.log().last_stable_offset(),
+            log_start_offset: self.log().log_start_offset(),
             records,
             diverging_epoch,
             aborted,
@@ -339,7 +388,7 @@ impl Partition {
         requested: LeaderEpoch,
     ) -> Result<EpochEnd, ErrorCode> {
         self.check_leads(current)?;
-        Ok(self.log.end_offset_for_epoch(requested))
+        Ok(self.log().end_offset_for_epoch(requested))
     }
 
     /// Fails unless this node leads the partition, in the reign `current` if that is said.
@@ -359,9 +408,9 @@ impl Partition {
         let (settled, leader_epoch) =
             self.with_leader(|leader, _| (leader.is_settled(), leader.leader_epoch()))?;
         let limit = match (wanted.is_replica, wanted.isolation) {
-            (true, _) => self.log.log_end_offset(),
-            (false, Isolation::ReadUncommitted) => self.log.high_watermark(),
-            (false, Isolation::ReadCommitted) => self.log.last_stable_offset(),
+            (true, _) => self.log().log_end_offset(),
+            (false, Isolation::ReadUncommitted) => self.log().high_watermark(),
+            (false, Isolation::ReadCommitted) => self.log().last_stable_offset(),
         };
         let end_is_known = settled || wanted.is_replica;
         let at = |offset, leader_epoch| {
@@ -371,17 +420,17 @@ impl Partition {
             ListOffset::LATEST if end_is_known => return at(limit, leader_epoch),
             ListOffset::LATEST => return Err(ErrorCode::OffsetNotAvailable),
             ListOffset::EARLIEST | ListOffset::EARLIEST_LOCAL => {
-                let start = self.log.log_start_offset();
-                return at(start, self.log.epoch_at(start).unwrap_or(LeaderEpoch::NONE));
+                let start = self.log().log_start_offset();
+                return at(start, self.log().epoch_at(start).unwrap_or(LeaderEpoch::NONE));
             }
             ListOffset::LATEST_TIERED | ListOffset::EARLIEST_PENDING_UPLOAD => {
                 return Ok(ListedOffset::NONE);
             }
-            ListOffset::MAX_TIMESTAMP => self.log.max_timestamp_offset(),
-            timestamp if timestamp.0 >= 0 => self.log.offset_for_timestamp(timestamp),
+            ListOffset::MAX_TIMESTAMP => self.log().max_timestamp_offset(),
+            timestamp if timestamp.0 >= 0 => self.log().offset_for_timestamp(timestamp),
             _ => return Err(ErrorCode::UnsupportedVersion),
         };
-        within(found.map_err(|error| error.error_code())?, limit, end_is_known)
+        within(found.map_err(|error| self.unreadable(&error))?, limit, end_is_known)
     }
 }
 

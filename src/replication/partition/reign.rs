@@ -28,7 +28,7 @@ impl Partition {
         }
         let high_watermark = state.lock().high_watermark();
         match self.flushes_before_ack() {
-            true => Ok(high_watermark.min(self.log.flushed_offset())),
+            true => Ok(high_watermark.min(self.log().flushed_offset())),
             false => Ok(high_watermark),
         }
     }

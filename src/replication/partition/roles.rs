@@ -1,16 +1,18 @@
 //! Becoming leader, follower or neither, as the metadata says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
 use super::{Partition, Role};
-use crate::metadata;
+use crate::metadata::{self, Image};
 use crate::replication::follower::FollowerState;
 use crate::replication::leader::{
     Answered, Assignment, IsrConfirmed, IsrProposal, LeaderState, Reign,
 };
+use crate::replication::waiters::Interest;
 use crate::types::{ErrorCode, NodeId};
 
 /// A partition's registration, as the metadata gives it.
@@ -20,12 +22,14 @@ pub(in crate::replication) struct Registration {
     leader: Option<NodeId>,
 }
 
-impl From<&metadata::Partition> for Registration {
-    fn from(partition: &metadata::Partition) -> Self {
+impl Registration {
+    /// The registration of `partition` in `image`.
+    pub(in crate::replication) fn of(image: &Image, partition: &metadata::Partition) -> Self {
         Self {
             assignment: Assignment {
                 replicas: partition.replicas.iter().copied().collect(),
                 isr: partition.isr.iter().copied().collect(),
+                offline: image.offline_replicas(partition).collect(),
                 leader_epoch: partition.leader_epoch,
                 partition_epoch: partition.partition_epoch,
             },
@@ -40,7 +44,7 @@ impl Partition {
         let _changing = self.changing.lock().await;
         let leads = registration.leader == Some(self.node.node);
         if leads && self.prepare_to_lead(&registration) {
-            match self.log.assign_epoch(registration.assignment.leader_epoch).await {
+            match self.log().assign_epoch(registration.assignment.leader_epoch).await {
                 Ok(()) => self.lead(&registration),
                 Err(error) => self.fail(&error.to_string()),
             }
@@ -88,8 +92,8 @@ impl Partition {
         let reign = Reign {
             local: self.node.node,
             assignment: &registration.assignment,
-            epoch_start: self.log.log_end_offset(),
-            high_watermark: self.log.high_watermark(),
+            epoch_start: self.log().log_end_offset(),
+            high_watermark: self.log().high_watermark(),
             min_isr: self.min_isr.load(Ordering::Acquire),
             lag_max: self.node.options.lag_max,
         };
@@ -148,9 +152,20 @@ impl Partition {
         self.waiters.wake_all();
     }
 
-    /// The brokers have changed: an ineligible replica no longer holds the high watermark back.
+    /// The brokers have changed: an ineligible replica no longer holds the watermarks back.
     pub(in crate::replication) fn reconsider(&self) {
         self.with_leader(|leader, around| leader.advance(around)).ok();
+        self.waiters.wake(Interest::LowWatermark);
+    }
+
+    /// Data directories of brokers have failed or come back: a replica in one that is offline no
+    /// longer holds the high watermark back.
+    pub(in crate::replication) fn set_offline_replicas(&self, offline: BTreeSet<NodeId>) {
+        self.with_leader(|leader, around| {
+            leader.set_offline(offline);
+            leader.advance(around);
+        })
+        .ok();
     }
 
     /// Proposes to drop lagging members from the ISR.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::seen::Seen;
 use super::service::ReplicaService;
-use crate::log::{Log, LogDirectory, LogDirectoryOptions, LogEnvironment};
+use crate::log::{Log, LogDirectory, LogDirectoryOptions, LogEnvironment, settle_moves};
 use crate::metadata::{
     BrokerRegistration, Cause, ConfigResource, Endpoint, Image, LeaderRecoveryState,
     MetadataRecord, Partition as Registered, SecurityProtocol, Topic,
@@ -24,8 +24,8 @@ use crate::net::{HostPort, Network, TcpNetwork};
 use crate::record::{BatchBuilder, Record, batches};
 use crate::replication::leader::IsrConfirmed;
 use crate::replication::{
-    AlterIsr, IsrChange, Partition, ReplicaOptions, Replicas, ReplicasParts, Surrounds,
-    TopicSettings,
+    AlterIsr, IsrChange, Partition, PlacedReplica, ReplicaOptions, Replicas, ReplicasParts,
+    Surrounds, TopicSettings,
 };
 use crate::storage::{Catalog, InlineOffload, MemoryCatalog, MemoryDisk};
 use crate::types::clock::SystemClock;
@@ -55,6 +55,25 @@ impl AlterIsr for Way {
     ) -> BoxFuture<'static, Result<IsrConfirmed, ErrorCode>> {
         let answer = self.0.alter(self.1, change);
         Box::pin(std::future::ready(answer))
+    }
+
+    fn assign_directories(
+        &self,
+        replicas: Vec<PlacedReplica>,
+    ) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        let is_recorded = |replica: &PlacedReplica| {
+            let image = self.0.image.lock();
+            let topic = image.topic_by_id(replica.topic_id);
+            let partition = topic.and_then(|topic| topic.partition(replica.partition));
+            let recorded = partition.and_then(|partition| partition.directory_of(self.1));
+            recorded.is_some_and(|recorded| recorded != DirectoryId::ZERO)
+        };
+        // Tests that are not about directories say nothing of them, and hear nothing.
+        let replicas: Vec<_> = replicas.into_iter().filter(is_recorded).collect();
+        if !replicas.is_empty() {
+            self.0.assign(self.1, &replicas);
+        }
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -101,6 +120,25 @@ impl Controller {
         Ok(IsrConfirmed { leader_epoch, partition_epoch, isr })
     }
 
+    /// Takes down where replicas of `from` lie.
+    fn assign(&self, from: NodeId, replicas: &[PlacedReplica]) {
+        for replica in replicas {
+            let image = self.image.lock().clone();
+            let topic = image.topic_by_id(replica.topic_id).unwrap();
+            let mut state = (**topic.partition(replica.partition).unwrap()).clone();
+            let position = state.replicas.iter().position(|node| *node == from).unwrap();
+            state.directories[position] = replica.directory;
+            state.partition_epoch = state.partition_epoch.next();
+            self.record(MetadataRecord::Partition {
+                topic_id: replica.topic_id,
+                partition: replica.partition,
+                state: Arc::new(state),
+                cause: Cause::DirectoryAssigned(from),
+            });
+        }
+        self.publish();
+    }
+
     fn record(&self, record: MetadataRecord) {
         let mut image = self.image.lock();
         let offset = image.offset().plus(1);
@@ -126,7 +164,6 @@ impl Controller {
 pub(super) struct NodeWorld {
     settings: TopicSettings,
     live: AtomicBool,
-    pub(super) failed: Mutex<Vec<DirectoryId>>,
 }
 
 impl Surrounds for NodeWorld {
@@ -134,15 +171,15 @@ impl Surrounds for NodeWorld {
         let min_isr = topic.configs.get("min.insync.replicas").and_then(|it| it.parse().ok());
         let mut settings = self.settings.clone();
         settings.min_isr = min_isr.unwrap_or(settings.min_isr);
+        if let Some(policy) = topic.configs.get("cleanup.policy") {
+            settings.log.cleanup_compact = policy.contains("compact");
+            settings.log.cleanup_delete = policy.contains("delete");
+        }
         settings
     }
 
     fn is_live(&self) -> bool {
         self.live.load(Ordering::SeqCst)
-    }
-
-    fn directory_failed(&self, directory: DirectoryId) {
-        self.failed.lock().push(directory);
     }
 }
 
@@ -151,6 +188,8 @@ pub(super) struct Running {
     pub(super) replicas: Arc<Replicas>,
     pub(super) world: Arc<NodeWorld>,
     pub(super) directory: Arc<LogDirectory>,
+    /// On the second disk.
+    pub(super) second: Option<Arc<LogDirectory>>,
     server: Server,
 }
 
@@ -158,6 +197,8 @@ pub(super) struct Running {
 pub(super) struct Machine {
     pub(super) disk: Arc<MemoryDisk>,
     catalog: Arc<MemoryCatalog>,
+    pub(super) second_disk: Arc<MemoryDisk>,
+    second_catalog: Arc<MemoryCatalog>,
     running: Option<Running>,
 }
 
@@ -195,6 +236,8 @@ impl Cluster {
         let machine = || Machine {
             disk: Arc::new(MemoryDisk::new()),
             catalog: Arc::new(MemoryCatalog::new()),
+            second_disk: Arc::new(MemoryDisk::new()),
+            second_catalog: Arc::new(MemoryCatalog::new()),
             running: None,
         };
         let mut cluster = Self {
@@ -229,28 +272,38 @@ impl Cluster {
         let id = NodeId(node);
         let machine = self.machines.get_mut(&id).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let catalog = Arc::clone(&machine.catalog);
-        let environment = LogEnvironment {
-            disk: Arc::clone(&machine.disk) as _,
-            catalog_opener: Arc::new(move |_| Ok(Arc::clone(&catalog) as Arc<dyn Catalog>)),
-            clock: Arc::clone(&clock),
-            offload: Arc::new(InlineOffload),
-            random: Arc::new(SeededRandom::new(node as u64)),
-            boot_id: "boot".to_owned(),
+        let open = |path: &str, disk: &Arc<MemoryDisk>, catalog: &Arc<MemoryCatalog>, seed| {
+            let catalog = Arc::clone(catalog);
+            let environment = LogEnvironment {
+                disk: Arc::clone(disk) as _,
+                catalog_opener: Arc::new(move |_| Ok(Arc::clone(&catalog) as Arc<dyn Catalog>)),
+                clock: Arc::clone(&clock),
+                offload: Arc::new(InlineOffload),
+                recovery_threads: 1,
+                random: Arc::new(SeededRandom::new(seed)),
+                boot_id: "boot".to_owned(),
+            };
+            let path = PathBuf::from(path);
+            let options = LogDirectoryOptions { path, cluster_id: None, node_id: id };
+            LogDirectory::open(options, environment)
         };
-        let path = PathBuf::from("/data");
-        let options = LogDirectoryOptions { path, cluster_id: None, node_id: id };
-        let directory = LogDirectory::open(options, environment).unwrap();
-        let world = Arc::new(NodeWorld {
-            settings: self.settings.clone(),
-            live: AtomicBool::new(true),
-            failed: Mutex::default(),
-        });
+        let seed = node as u64;
+        let directory = open("/data", &machine.disk, &machine.catalog, seed).unwrap();
+        let second = open("/more", &machine.second_disk, &machine.second_catalog, seed + 1_000);
+        let second = second.ok();
+        let mut directories = vec![Arc::clone(&directory)];
+        directories.extend(second.clone());
+        settle_moves(&directories).unwrap();
+        let unopened = if second.is_none() { vec![PathBuf::from("/more")] } else { Vec::new() };
+        let ids = directories.iter().map(|directory| directory.directory_id()).collect();
+        let world =
+            Arc::new(NodeWorld { settings: self.settings.clone(), live: AtomicBool::new(true) });
         let seen = Arc::new(Seen::default());
         self.controller.nodes.lock().insert(id, Arc::clone(&seen));
         let replicas = Replicas::new(ReplicasParts {
             node: id,
-            directories: vec![Arc::clone(&directory)],
+            directories,
+            unopened,
             metadata: seen,
             alter_isr: Arc::new(Way(Arc::clone(&self.controller), id)),
             network: Arc::new(TcpNetwork),
@@ -264,13 +317,13 @@ impl Cluster {
         let port = listener.local_addr().unwrap().port();
         server.listen("PLAINTEXT", listener, Arc::new(ReplicaService(Arc::clone(&replicas))));
         machine.running =
-            Some(Running { replicas: Arc::clone(&replicas), world, directory, server });
-        self.register(node, port);
+            Some(Running { replicas: Arc::clone(&replicas), world, directory, second, server });
+        self.register(node, port, ids);
         replicas.start();
         self.controller.publish();
     }
 
-    fn register(&self, node: i32, port: u16) {
+    fn register(&self, node: i32, port: u16, directories: Vec<DirectoryId>) {
         let broker_epoch = self.controller.image.lock().next_broker_epoch();
         let endpoint = Endpoint {
             listener: "PLAINTEXT".to_owned(),
@@ -286,7 +339,8 @@ impl Cluster {
             rack: Some(format!("rack-{node}")),
             fenced: false,
             in_controlled_shutdown: false,
-            directories: Vec::new(),
+            directories,
+            has_offline_directories: false,
             features: Vec::new(),
         });
         let cause = Cause::Registered(NodeId(node));
@@ -302,6 +356,8 @@ impl Cluster {
         running.server.shutdown(Duration::ZERO).await;
         machine.disk = Arc::new(machine.disk.kill());
         machine.catalog = Arc::new(machine.catalog.kill());
+        machine.second_disk = Arc::new(machine.second_disk.kill());
+        machine.second_catalog = Arc::new(machine.second_catalog.kill());
     }
 
     /// Fences a node, without telling anybody.
@@ -325,7 +381,7 @@ impl Cluster {
     }
 
     pub(super) fn log_on(&self, node: i32) -> Arc<Log> {
-        Arc::clone(self.orders_on(node).log())
+        self.orders_on(node).log()
     }
 
     /// Whether a node believes that it may answer as a leader.
@@ -369,6 +425,26 @@ impl Cluster {
     pub(super) fn remove(&self, topic_id: TopicId) {
         self.controller.record(MetadataRecord::TopicRemoved { topic_id });
         self.controller.publish();
+    }
+
+    /// Where the metadata says that the replica of `orders` on `node` lies.
+    pub(super) fn recorded(&self, node: i32) -> DirectoryId {
+        let image = self.controller.image.lock();
+        image.partition(&orders()).unwrap().directory_of(NodeId(node)).unwrap()
+    }
+
+    /// Takes down in which directories the replicas of `orders` lie, and lets everybody know.
+    pub(super) fn record_directories(&self) {
+        let (topic_id, known) = {
+            let image = self.controller.image.lock();
+            let topic = image.topic("orders").unwrap();
+            (topic.id, topic.partition(PartitionId(0)).unwrap().clone())
+        };
+        for node in &known.replicas {
+            let log = self.log_on(node.0);
+            let (partition, directory) = (PartitionId(0), log.directory_id());
+            self.controller.assign(*node, &[PlacedReplica { topic_id, partition, directory }]);
+        }
     }
 
     /// Changes the registration of `orders`, without telling anybody.
@@ -453,7 +529,7 @@ impl Cluster {
         let held = |node: &i32| {
             let partition = self.node(*node).replicas.partition(&orders()).ok()?;
             let log = partition.log();
-            (log.high_watermark() == log.log_end_offset()).then(|| records(log))
+            (log.high_watermark() == log.log_end_offset()).then(|| records(&log))
         };
         let same = || {
             let first = held(&nodes[0]);

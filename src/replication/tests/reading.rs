@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::{Cluster, FUTURE, batch, eventually, orders, settings};
+use crate::record::{BatchHeader, HEADER_BYTES, emptied};
 use crate::replication::{
     FetchPartition, FetchSpec, FetchedPartition, Isolation, ListOffset, ReplicaOptions,
 };
@@ -29,6 +30,7 @@ fn consumer(partition: FetchPartition, max_wait: Duration) -> FetchSpec {
         max_bytes: 1 << 20,
         isolation: Isolation::ReadUncommitted,
         client_rack: None,
+        every_batch: false,
         partitions: vec![partition],
     }
 }
@@ -276,4 +278,32 @@ async fn rule_03_where_an_epoch_ends_is_told_by_the_leader() {
     assert_eq!(ask(1, 2), Ok((-1, -1)), "above all known");
     assert_eq!(ask(0, 0), Err(ErrorCode::FencedLeaderEpoch));
     assert_eq!(ask(2, 0), Err(ErrorCode::UnknownLeaderEpoch));
+}
+
+/// What compaction leaves of a batch whose records are all gone: nothing that a consumer could use,
+/// and librdkafka gives up on a partition after eleven answers with nothing else.
+#[tokio::test]
+async fn a_consumer_goes_past_batches_without_records_where_others_follow() {
+    let cluster = Cluster::with_orders(1).await;
+    cluster.produce(1, 5, -1).await.unwrap();
+    let log = cluster.log_on(1);
+    let last = log.read(Offset(0), Offset(5), 1 << 20, true).unwrap().records;
+    let mut header = BatchHeader::parse(&last).unwrap();
+    for base_offset in [5, 10] {
+        header.base_offset = Offset(base_offset);
+        let (_, emptied) = emptied(&header).unwrap();
+        log.append_as_follower(emptied.into(), header.partition_leader_epoch).unwrap();
+    }
+    cluster.produce(1, 5, -1).await.unwrap();
+    cluster.until_same(&[1, 2, 3]).await;
+    for (every_batch, from, expected) in
+        [(false, 5, 15), (true, 5, 5), (false, 12, 15), (true, 12, 10), (false, 15, 15)]
+    {
+        // Room for one batch without records, or for the first of any size.
+        let partition = FetchPartition { max_bytes: HEADER_BYTES, ..wanted(from) };
+        let spec = FetchSpec { every_batch, ..consumer(partition, Duration::ZERO) };
+        let fetched = cluster.node(1).replicas.fetch(spec).await.remove(0);
+        let first = BatchHeader::parse(&fetched.records).unwrap().base_offset;
+        assert_eq!(first, Offset(expected), "from {from}, every batch: {every_batch}");
+    }
 }

@@ -99,13 +99,15 @@ async fn fetch(replicas: &Replicas, request: FetchRequest) -> FetchResponse {
     }
     let state = &request.replica_state;
     let wanted = partitions.clone();
+    let is_replica = state.replica_id >= 0;
     let spec = FetchSpec {
-        replica: Some((NodeId(state.replica_id), BrokerEpoch(state.replica_epoch))),
+        replica: is_replica.then_some((NodeId(state.replica_id), BrokerEpoch(state.replica_epoch))),
         max_wait: Duration::from_millis(request.max_wait_ms as u64),
         min_bytes: request.min_bytes as usize,
         max_bytes: request.max_bytes as usize,
         isolation: Isolation::ReadUncommitted,
-        client_rack: None,
+        client_rack: (!is_replica).then(|| Arc::from(&*request.rack_id)),
+        every_batch: request.cluster_id.is_some(),
         partitions,
     };
     let answers = replicas.fetch(spec).await;
