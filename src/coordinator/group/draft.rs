@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::coordinator::group::GroupConfig;
 use crate::coordinator::group::command::{Answer, Effect};
 use crate::coordinator::group::ids::GroupId;
 use crate::coordinator::group::machine::{Group, GroupMachine, Note};
 use crate::coordinator::group::record::GroupRecord;
+use crate::coordinator::group::{GroupConfig, MemberTimes};
 use crate::coordinator::shard::RequestId;
-use crate::metadata::Image;
+use crate::metadata::{ConfigResource, Image};
 use crate::types::machine::{Decision, Now};
 
 /// How many bytes the records take that a decision about many groups at once gives: they are one
@@ -39,6 +39,12 @@ impl<'a> Draft<'a> {
     /// The settings.
     pub fn config(&self) -> &'a GroupConfig {
         &self.machine.config
+    }
+
+    /// What holds for the members of one consumer group.
+    pub fn member_times(&self, id: &GroupId) -> MemberTimes {
+        let own = self.machine.image.config(&ConfigResource::Group(id.to_string()));
+        self.config().member_times(own.map(|own| &**own))
     }
 
     /// The cluster's metadata.

@@ -27,6 +27,7 @@ pub mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use config::{GroupConfig, MigrationPolicy};
+pub use config::{GroupConfig, MemberTimes, MigrationPolicy};
+pub use encoding::decode as decode_record;
 pub use machine::{GroupMachine, Note};
 pub use offsets::lag;

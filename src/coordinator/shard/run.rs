@@ -63,9 +63,9 @@ impl<M: ShardMachine> Shard<M> {
         movements: &Movements,
     ) -> Result<Option<(Active<M>, u64)>, ReplayError> {
         let log = self.partition.log();
-        let replay = Replay::of(log, machine);
+        let replay = Replay::of(&log, machine);
         let buffer_bytes = self.options.load_buffer_bytes;
-        let replay = replay.run(log, &*self.seams.offload, buffer_bytes).await?;
+        let replay = replay.run(&log, &*self.seams.offload, buffer_bytes).await?;
         if self.until_committed(replay.end, movements).await.is_err() {
             return Ok(None);
         }

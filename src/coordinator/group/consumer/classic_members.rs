@@ -263,7 +263,7 @@ fn sync(
         edit.finish(draft);
         return Err(ErrorCode::RebalanceInProgress);
     }
-    edit.heard(id, member.session_timeout(edit.config.consumer_session_timeout));
+    edit.heard(id, member.session_timeout(edit.times.session_timeout));
     edit.group.touch(id, |member| member.timers.sync = None);
     let assignment = encoded(&member.current.assigned, &protocol.metadata, edit.image);
     edit.finish(draft);
@@ -293,7 +293,7 @@ pub(in crate::coordinator::group) fn classic_heartbeat(
     let found = find(draft, &body.group_id, &body.member_id, instance, body.generation_id);
     let error = match found {
         Ok((mut edit, id, member)) => {
-            edit.heard(&id, member.session_timeout(edit.config.consumer_session_timeout));
+            edit.heard(&id, member.session_timeout(edit.times.session_timeout));
             let joins = must_join(&edit, &id, &member);
             if joins {
                 call_to_join(&mut edit, &id, &member);

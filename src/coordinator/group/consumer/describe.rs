@@ -3,6 +3,7 @@
 use crate::coordinator::group::assignor::Partitions;
 use crate::coordinator::group::command::{Answer, Asked};
 use crate::coordinator::group::consumer::edit::member_tombstones;
+use crate::coordinator::group::consumer::epochs::AssignmentEpochs;
 use crate::coordinator::group::consumer::member::Member;
 use crate::coordinator::group::consumer::state::ConsumerGroup;
 use crate::coordinator::group::consumer::target::assignor_name;
@@ -16,10 +17,37 @@ use crate::protocol::messages::consumer_group_describe::{
     ConsumerGroupDescribedAssignment, ConsumerGroupDescribedGroup, ConsumerGroupDescribedMember,
     ConsumerGroupDescribedTopicPartitions,
 };
-use crate::types::ErrorCode;
+use crate::types::{ErrorCode, TopicId};
 
 /// From this version on OffsetCommit knows member epochs.
 const COMMIT_WITH_EPOCH_VERSION: i16 = 9;
+
+/// For which partitions a member may commit offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::coordinator::group) enum CommitCheck {
+    /// For all that it names.
+    All,
+    /// For those that it has had since `epoch` or longer.
+    Since {
+        /// The epoch that it gave, which is not its epoch any more.
+        epoch: i32,
+        /// What it has.
+        epochs: AssignmentEpochs,
+    },
+}
+
+impl CommitCheck {
+    /// What is wrong with a commit for one partition.
+    pub fn of(&self, topic: TopicId, partition: i32) -> Result<(), ErrorCode> {
+        match self {
+            Self::All => Ok(()),
+            Self::Since { epoch, epochs } => match epochs.since(topic, partition) {
+                Some(since) if since <= *epoch => Ok(()),
+                Some(_) | None => Err(ErrorCode::StaleMemberEpoch),
+            },
+        }
+    }
+}
 
 impl ConsumerGroup {
     /// The state, under Kafka's name.
@@ -37,7 +65,8 @@ impl ConsumerGroup {
     }
 
     /// Whether a member may commit offsets now, in Kafka's order of checks. `epoch`: the member's,
-    /// or the generation of a classic member; below 0 from a client that is no member.
+    /// or the generation of a classic member; below 0 from a client that is no member. An epoch that
+    /// the member has left is good for what it has had since then (KIP-1251).
     ///
     /// # Errors
     /// The error that every partition is answered with.
@@ -47,15 +76,18 @@ impl ConsumerGroup {
         _: Option<&str>,
         epoch: i32,
         version: i16,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<CommitCheck, ErrorCode> {
         if epoch < 0 && self.members.is_empty() {
-            return Ok(());
+            return Ok(CommitCheck::All);
         }
         let member = self.members.get(member).ok_or(ErrorCode::UnknownMemberId)?;
         if !member.is_classic() && version < COMMIT_WITH_EPOCH_VERSION {
             return Err(ErrorCode::UnsupportedVersion);
         }
-        check_epoch(member, epoch)
+        if !member.is_classic() && (0..member.current.epoch).contains(&epoch) {
+            return Ok(CommitCheck::Since { epoch, epochs: member.current.epochs.clone() });
+        }
+        check_epoch(member, epoch).map(|()| CommitCheck::All)
     }
 
     /// Whether a member may fetch offsets now. Who is no member may.

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::coordinator::group::GroupConfig;
 use crate::coordinator::group::assignor::Partitions;
 use crate::coordinator::group::classic::ClassicGroup;
 use crate::coordinator::group::command::Effect;
@@ -20,6 +19,7 @@ use crate::coordinator::group::stored::{
     ConsumerGroupMetadataValue, ConsumerGroupTargetAssignmentMemberValue,
     ConsumerGroupTargetAssignmentMetadataValue,
 };
+use crate::coordinator::group::{GroupConfig, MemberTimes};
 use crate::metadata::Image;
 use crate::types::ErrorCode;
 use crate::types::machine::Now;
@@ -30,6 +30,7 @@ pub(super) struct Edit<'a> {
     pub group: ConsumerGroup,
     pub image: &'a Image,
     pub config: &'a GroupConfig,
+    pub times: MemberTimes,
     pub now: Now,
     /// The version of the metadata at which a topic last came or went.
     pub names_version: u64,
@@ -43,6 +44,7 @@ impl<'a> Edit<'a> {
     /// A change of `group`.
     pub fn new(draft: &Draft<'a>, id: GroupId, group: ConsumerGroup) -> Self {
         Self {
+            times: draft.member_times(&id),
             id,
             group,
             image: draft.image(),
@@ -105,7 +107,8 @@ impl<'a> Edit<'a> {
 
     /// Records what a member owns.
     pub fn set_current(&mut self, member: &MemberId, current: &Current) {
-        let (group, value) = (self.id.clone(), Some(current.to_stored()));
+        let before = self.member(member).map(|member| member.current.clone()).unwrap_or_default();
+        let (group, value) = (self.id.clone(), Some(current.after(&before).to_stored()));
         self.record(GroupRecord::Current { group, member: member.clone(), value });
     }
 
@@ -156,7 +159,10 @@ impl<'a> Edit<'a> {
 
     /// Records what a member owns, if that changed, and watches over what it has to give up.
     pub fn reconciled(&mut self, id: &MemberId, next: &Current) {
-        if self.member(id).is_none_or(|member| member.current == *next) {
+        let unchanged = |member: &Member| {
+            member.current == *next || member.current == next.after(&member.current)
+        };
+        if self.member(id).is_none_or(|member| unchanged(member)) {
             return;
         }
         self.set_current(id, next);

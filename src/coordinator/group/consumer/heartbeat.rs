@@ -61,7 +61,7 @@ fn beat(
     };
     let metadata = updated(&before.metadata, request, &asked.client);
     let current = advance(&mut edit, &id, &before, &metadata, owned.as_ref())?;
-    edit.heard(&id, edit.config.consumer_session_timeout);
+    edit.heard(&id, edit.times.session_timeout);
     let is_full = request.rebalance_timeout_ms != -1
         && (request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some())
         && owned.is_some();
@@ -69,7 +69,7 @@ fn beat(
     let response = ConsumerGroupHeartbeatResponse {
         member_id: Some((&*id).into()),
         member_epoch: current.epoch,
-        heartbeat_interval_ms: edit.config.consumer_heartbeat_interval.as_millis() as i32,
+        heartbeat_interval_ms: edit.times.heartbeat_interval.as_millis() as i32,
         assignment: shows.then(|| shown(&current.assigned)),
         ..ConsumerGroupHeartbeatResponse::default()
     };
@@ -214,7 +214,9 @@ pub(super) fn take_over(
     new: &MemberId,
     member: &Member,
 ) -> Member {
-    let current = Current { epoch: 0, previous_epoch: 0, ..member.current.clone() };
+    // All that it has counts from its joining on: what the old one had under way is not its own.
+    let current = Current { epoch: 0, previous_epoch: 0, ..member.current.clone() }
+        .after(&Current::default());
     edit.remove(old);
     edit.set_metadata(new, &member.metadata);
     edit.set_target(new, &member.target.clone().unwrap_or_default());

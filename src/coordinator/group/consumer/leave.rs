@@ -151,7 +151,7 @@ pub(in crate::coordinator::group) fn loaded(
     edit.group.soft = Default::default();
     let now = edit.now.monotonic;
     for id in group.members.keys() {
-        let default = edit.config.consumer_session_timeout;
+        let default = edit.times.session_timeout;
         edit.group.touch(id, |member| {
             let session = Some(now.plus(member.session_timeout(default)));
             let revokes = member.current.state == MemberState::UnrevokedPartitions;

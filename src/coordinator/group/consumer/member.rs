@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::coordinator::group::assignor::Partitions;
+use crate::coordinator::group::consumer::epochs::AssignmentEpochs;
 use crate::coordinator::group::ids::InstanceId;
 use crate::coordinator::group::stored::{
     ClassicMemberMetadata, ClassicProtocol, ConsumerGroupCurrentMemberAssignmentValue,
@@ -140,6 +141,8 @@ pub(super) struct Current {
     pub assigned: Arc<Partitions>,
     /// What it has been told to give up.
     pub revoking: Arc<Partitions>,
+    /// Since when it has all of these.
+    pub epochs: AssignmentEpochs,
 }
 
 impl Current {
@@ -151,6 +154,10 @@ impl Current {
             state: MemberState::from_code(value.state),
             assigned: Arc::new(Partitions::from_stored(&value.assigned_partitions)),
             revoking: Arc::new(Partitions::from_stored(&value.partitions_pending_revocation)),
+            epochs: AssignmentEpochs::from_stored(
+                value.assigned_partitions.iter().chain(&value.partitions_pending_revocation),
+                value.member_epoch,
+            ),
         }
     }
 
@@ -160,9 +167,16 @@ impl Current {
             member_epoch: self.epoch,
             previous_member_epoch: self.previous_epoch,
             state: self.state.code(),
-            assigned_partitions: self.assigned.to_stored(),
-            partitions_pending_revocation: self.revoking.to_stored(),
+            assigned_partitions: self.epochs.to_stored(&self.assigned),
+            partitions_pending_revocation: self.epochs.to_stored(&self.revoking),
         }
+    }
+
+    /// The same, each partition with the epoch since which the member has it: as `before` has it,
+    /// or else this epoch.
+    pub fn after(&self, before: &Self) -> Self {
+        let all = self.assigned.union(&self.revoking);
+        Self { epochs: before.epochs.carried_over(&all, self.epoch), ..self.clone() }
     }
 
     /// The same in `epoch`; the one that it leaves becomes the previous one.

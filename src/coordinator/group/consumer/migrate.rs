@@ -58,7 +58,7 @@ pub(super) fn upgrade<'a>(
     edit.set_target_epoch(classic.generation());
     for (id, member) in &members {
         edit.set_current(id, &member.current);
-        edit.heard(id, member.session_timeout(edit.config.consumer_session_timeout));
+        edit.heard(id, member.session_timeout(edit.times.session_timeout));
     }
     edit.because(RebalanceCause::ProtocolChanged, None, "");
     edit.upgraded_from = Some(classic.clone());
@@ -137,7 +137,8 @@ fn carry_over(
     });
     let assigned = Arc::new(assigned);
     let epoch = classic.generation();
-    let current = Current { epoch, previous_epoch: epoch, assigned, ..Current::default() };
+    let current = Current { epoch, previous_epoch: epoch, assigned, ..Current::default() }
+        .after(&Current::default());
     Some(Member { metadata: Arc::new(metadata), current, ..Member::default() })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`ConsumerGroup`] (`state`): a group, and how records fold into it; `member`: a member;
 //!   `subscription`: who subscribes to what
-//! - `edit`: a change of a group in the making
+//! - `edit`: a change of a group in the making; `epochs`: since when a member has a partition
 //! - `heartbeat`, `validate`, `refusal`: ConsumerGroupHeartbeat; `leave`: members go
 //! - `target`: the group's epoch and the target assignment; `reconcile`: a member's way to it
 //! - `regex`: subscriptions by regular expression
@@ -13,6 +13,7 @@
 mod classic_members;
 mod describe;
 mod edit;
+mod epochs;
 mod heartbeat;
 mod history;
 mod leave;
@@ -31,7 +32,7 @@ mod validate;
 use std::sync::Arc;
 
 pub(super) use classic_members::{classic_heartbeat, classic_join, classic_leave, classic_sync};
-pub(super) use describe::describe;
+pub(super) use describe::{CommitCheck, describe};
 pub(super) use heartbeat::heartbeat;
 pub(super) use leave::{expire, loaded, remove};
 pub(super) use state::{ConsumerGroup, apply};

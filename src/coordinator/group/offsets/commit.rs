@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::coordinator::group::classic;
 use crate::coordinator::group::command::{Answer, Asked};
+use crate::coordinator::group::consumer::CommitCheck;
 use crate::coordinator::group::draft::Draft;
 use crate::coordinator::group::ids::GroupId;
 use crate::coordinator::group::machine::Group;
@@ -13,7 +14,7 @@ use crate::protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use crate::types::{ErrorCode, PartitionId, TimestampMs, TopicName, TopicPartition};
+use crate::types::{ErrorCode, PartitionId, TimestampMs, TopicId, TopicName, TopicPartition};
 
 /// From this version on a group that does not exist is called that.
 const GROUP_ID_NOT_FOUND_VERSION: i16 = 9;
@@ -27,6 +28,9 @@ const GROUP_ID_NOT_FOUND_VERSION: i16 = 9;
 /// | does not exist   | >= 0                | GROUP_ID_NOT_FOUND; before version 9 ILLEGAL_GENERATION |
 /// | exists           | any                 | as its protocol says                                  |
 ///
+/// In a group of the consumer protocol an epoch that the member has left since is good for the
+/// partitions that it has had since that epoch (KIP-1251); others are answered STALE_MEMBER_EPOCH.
+///
 /// Metadata of more than `offset.metadata.max.bytes` (which Kafka counts in UTF-16 units) is
 /// OFFSET_METADATA_TOO_LARGE.
 pub(in crate::coordinator::group) fn commit(
@@ -34,28 +38,35 @@ pub(in crate::coordinator::group) fn commit(
     asked: Asked<OffsetCommitRequest>,
 ) {
     let response = match check(draft, &asked) {
-        Ok(()) => accept(draft, &asked.body),
+        Ok(check) => accept(draft, &asked.body, &check),
         Err(error) => answer(&asked.body, |_, _| error),
     };
     draft.reply(asked.request, Answer::OffsetsCommitted(response));
 }
 
-fn check(draft: &Draft<'_>, asked: &Asked<OffsetCommitRequest>) -> Result<(), ErrorCode> {
+fn check(draft: &Draft<'_>, asked: &Asked<OffsetCommitRequest>) -> Result<CommitCheck, ErrorCode> {
     let body = &asked.body;
     let instance = body.group_instance_id.as_deref();
     let generation = body.generation_id_or_member_epoch;
     match draft.group(&body.group_id).map(|group| &**group) {
-        None if generation < 0 => Ok(()),
+        None if generation < 0 => Ok(CommitCheck::All),
         None if asked.version >= GROUP_ID_NOT_FOUND_VERSION => Err(ErrorCode::GroupIdNotFound),
         None => Err(ErrorCode::IllegalGeneration),
-        Some(Group::Classic(group)) => group.check_commit(&body.member_id, instance, generation),
+        Some(Group::Classic(group)) => {
+            let checked = group.check_commit(&body.member_id, instance, generation);
+            checked.map(|()| CommitCheck::All)
+        }
         Some(Group::Consumer(group)) => {
             group.check_commit(&body.member_id, instance, generation, asked.version)
         }
     }
 }
 
-fn accept(draft: &mut Draft<'_>, body: &OffsetCommitRequest) -> OffsetCommitResponse {
+fn accept(
+    draft: &mut Draft<'_>,
+    body: &OffsetCommitRequest,
+    check: &CommitCheck,
+) -> OffsetCommitResponse {
     let group = GroupId::from(&*body.group_id);
     if draft.group(&group).is_some_and(|group| matches!(&**group, Group::Classic(_))) {
         classic::committed(draft, &group, &body.member_id);
@@ -68,6 +79,9 @@ fn accept(draft: &mut Draft<'_>, body: &OffsetCommitRequest) -> OffsetCommitResp
     let max_metadata = draft.config().offset_metadata_max_bytes;
     let mut name: Option<TopicName> = None;
     answer(body, |topic, partition| {
+        if let Err(error) = check.of(TopicId(topic.topic_id), partition.partition_index) {
+            return error;
+        }
         let metadata = partition.committed_metadata.clone().unwrap_or_default();
         if metadata.encode_utf16().count() > max_metadata {
             return ErrorCode::OffsetMetadataTooLarge;

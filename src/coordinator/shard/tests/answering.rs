@@ -109,7 +109,7 @@ async fn what_must_be_synced_is_not_told_before() {
         let mut added = world.coordinator.submit("any", |id| Command::Add(id, 1));
         assert_eq!((&mut added).now_or_never(), None, "committed, but not synced");
         assert_eq!(added.await, Ok(total));
-        let log = world.partition().log().clone();
+        let log = world.partition().log();
         assert_eq!(log.flushed_offset(), log.log_end_offset());
     }
     world.stop().await;

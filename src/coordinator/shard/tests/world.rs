@@ -23,8 +23,8 @@ use crate::protocol::DecodeError;
 use crate::replication::leader::IsrConfirmed;
 use crate::replication::tests::seen::Seen;
 use crate::replication::{
-    AlterIsr, FetchPartition, FetchSpec, Isolation, IsrChange, Partition, ReplicaOptions, Replicas,
-    ReplicasParts, Surrounds, TopicSettings,
+    AlterIsr, FetchPartition, FetchSpec, Isolation, IsrChange, Partition, PlacedReplica,
+    ReplicaOptions, Replicas, ReplicasParts, Surrounds, TopicSettings,
 };
 use crate::storage::{Catalog, InlineOffload, MemoryCatalog, MemoryDisk};
 use crate::types::clock::SystemClock;
@@ -164,6 +164,13 @@ impl AlterIsr for NoController {
     fn alter_partition(&self, _: IsrChange) -> BoxFuture<'static, Result<IsrConfirmed, ErrorCode>> {
         Box::pin(std::future::ready(Err(ErrorCode::IneligibleReplica)))
     }
+
+    fn assign_directories(
+        &self,
+        _: Vec<PlacedReplica>,
+    ) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 struct Around {
@@ -179,8 +186,6 @@ impl Surrounds for Around {
     fn is_live(&self) -> bool {
         self.live.load(Ordering::SeqCst)
     }
-
-    fn directory_failed(&self, _: DirectoryId) {}
 }
 
 /// Broker 1, with the topic on it and on broker 2, which exists in the metadata only: the test
@@ -211,6 +216,7 @@ impl World {
             catalog_opener: Arc::new(move |_| Ok(Arc::clone(&catalog) as Arc<dyn Catalog>)),
             clock: Arc::clone(&clock),
             offload: Arc::new(InlineOffload),
+            recovery_threads: 1,
             random: Arc::new(SeededRandom::new(1)),
             boot_id: "boot".to_owned(),
         };
@@ -222,6 +228,7 @@ impl World {
         let replicas = Replicas::new(ReplicasParts {
             node: NodeId(1),
             directories: vec![directory],
+            unopened: Vec::new(),
             metadata: Arc::clone(&seen) as _,
             alter_isr: Arc::new(NoController),
             network: Arc::new(NodeNetwork {
@@ -356,6 +363,7 @@ impl World {
             max_bytes: 1,
             isolation: Isolation::ReadUncommitted,
             client_rack: None,
+            every_batch: false,
             partitions: vec![partition],
         };
         let answers = self.replicas.fetch(spec).await;
@@ -423,6 +431,7 @@ fn broker(node: i32) -> MetadataRecord {
         fenced: false,
         in_controlled_shutdown: false,
         directories: Vec::new(),
+        has_offline_directories: false,
         features: Vec::new(),
     });
     MetadataRecord::Broker { registration, cause: Cause::Registered(NodeId(node)) }

@@ -50,6 +50,19 @@ fn alone_it_gets_everything_at_once_and_only_hears_of_changes() {
 }
 
 #[test]
+fn what_is_set_for_the_group_holds_from_the_next_heartbeat_on() {
+    let mut world = World::new(&[("t", 1)]);
+    assert_eq!(world.beat(join("a", &["t"])).heartbeat_interval_ms, 5000);
+    world.configure("consumer.heartbeat.interval.ms", "7000");
+    world.configure("consumer.session.timeout.ms", "60000");
+    assert_eq!(world.beat(plain("a", 1)).heartbeat_interval_ms, 7000);
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.group().members.len(), 1, "45 s were the broker's");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.group().members.len(), 0);
+}
+
+#[test]
 fn version_0_is_given_a_member_id() {
     let mut world = World::new(&[("t", 1)]);
     let joined = world.beat_in(0, join("", &["t"]));

@@ -2,6 +2,7 @@
 
 use super::world::*;
 use crate::coordinator::group::GroupConfig;
+use crate::coordinator::group::consumer::CommitCheck;
 use crate::protocol::Str;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, HeartbeatRequestTopicPartitions,
@@ -102,7 +103,9 @@ fn commits_and_fetches_need_the_members_epoch() {
         ("x", 1, 9, Err(UnknownMemberId)),
         ("", -1, 9, Err(UnknownMemberId)),
     ] {
-        assert_eq!(group.check_commit(member, None, epoch, version), expected, "{member} {epoch}");
+        let checked = group.check_commit(member, None, epoch, version);
+        let checked = checked.and_then(|check| check.of(world.id("t"), 0));
+        assert_eq!(checked, expected, "{member} {epoch}");
     }
     for (member, epoch, expected) in [
         (None, -1, Ok(())),
@@ -113,7 +116,64 @@ fn commits_and_fetches_need_the_members_epoch() {
         assert_eq!(group.check_fetch(member, epoch), expected, "{member:?} {epoch}");
     }
     world.beat(plain("a", -1));
-    assert_eq!(world.group().check_commit("", None, -1, 2), Ok(()), "nobody is there to mind");
+    let checked = world.group().check_commit("", None, -1, 2);
+    assert_eq!(checked, Ok(CommitCheck::All), "nobody is there to mind");
+}
+
+/// KIP-1251: a commit under way while the member's epoch rose.
+#[test]
+fn an_epoch_that_was_left_is_good_for_what_the_member_has_had_since() {
+    let mut world = World::new(&[("t", 4)]);
+    world.beat(join("a", &["t"]));
+    world.beat(join("b", &["t"]));
+    let kept = assignment(&world.beat(plain("a", 1))).unwrap();
+    world.beat(owning("a", 1, &kept));
+    let got = assignment(&world.beat(plain("b", 2))).unwrap();
+    let may = |world: &World, member: &str, epoch: i32, partition: i32| {
+        let checked = world.group().check_commit(member, None, epoch, 9);
+        checked.and_then(|check| check.of(world.id("t"), partition))
+    };
+    let rows = |world: &World, when: &str| {
+        for partition in 0..4 {
+            let stayed = kept.contains(world.id("t"), partition);
+            let expected = if stayed { Ok(()) } else { Err(StaleMemberEpoch) };
+            assert_eq!(may(world, "a", 1, partition), expected, "{when}: {partition} of a before");
+            assert_eq!(may(world, "a", 2, partition), Ok(()), "{when}: a's own epoch");
+            assert_eq!(may(world, "a", 3, partition), Err(StaleMemberEpoch), "{when}: too new");
+            assert_eq!(may(world, "b", 1, partition), Err(StaleMemberEpoch), "{when}: b was not");
+        }
+    };
+    rows(&world, "at once");
+    world.failover();
+    rows(&world, "after a failover");
+    // b goes, a gets back what it had given up: that counts from now on.
+    world.beat(plain("b", -1));
+    assert_eq!(assignment(&world.beat(plain("a", 2))).unwrap(), kept.union(&got));
+    for partition in 0..4 {
+        let expected = match kept.contains(world.id("t"), partition) {
+            true => [Ok(()), Ok(()), Ok(())],
+            false => [Err(StaleMemberEpoch), Err(StaleMemberEpoch), Ok(())],
+        };
+        let epochs = [1, 2, 3];
+        assert_eq!(epochs.map(|epoch| may(&world, "a", epoch, partition)), expected, "{partition}");
+    }
+    assert_eq!(world.durable(), world.replayed());
+}
+
+#[test]
+fn what_a_static_member_took_over_counts_from_its_joining_on() {
+    let mut world = World::new(&[("t", 2)]);
+    let named = |request| Request { instance_id: Some(Str::from("i")), ..request };
+    world.beat(named(join("a", &["t"])));
+    world.beat(named(plain("a", -2)));
+    world.beat(named(join("b", &["t"])));
+    let group = world.group();
+    assert_eq!(group.check_commit("a", None, 1, 9), Err(UnknownMemberId));
+    let epoch = world.member("b").current.epoch;
+    let since = |partition| world.member("b").current.epochs.since(world.id("t"), partition);
+    assert_eq!([since(0), since(1)], [Some(0), Some(0)]);
+    assert_eq!(group.check_commit("b", None, epoch, 9), Ok(CommitCheck::All));
+    assert_eq!(world.durable(), world.replayed());
 }
 
 #[test]

@@ -15,7 +15,9 @@ use crate::coordinator::group::rebalance::Rebalance;
 use crate::coordinator::group::record::GroupRecord;
 use crate::coordinator::group::{GroupConfig, GroupMachine};
 use crate::coordinator::shard::RequestId;
-use crate::metadata::{Cause, Image, LeaderRecoveryState, MetadataRecord, Partition};
+use crate::metadata::{
+    Cause, ConfigResource, Image, LeaderRecoveryState, MetadataRecord, Partition,
+};
 use crate::protocol::Str;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequestTopicPartitions,
@@ -81,6 +83,17 @@ impl World {
         let topic_id = self.id(name);
         let records = [MetadataRecord::TopicRemoved { topic_id }];
         self.image.apply_entry(&records, Offset(0)).unwrap();
+        self.publish();
+    }
+
+    /// Sets a key of the group.
+    pub fn configure(&mut self, key: &str, value: &str) {
+        let record = MetadataRecord::Config {
+            resource: ConfigResource::Group(GROUP.to_owned()),
+            key: key.to_owned(),
+            value: Some(value.to_owned()),
+        };
+        self.image.apply_entry(&[record], Offset(0)).unwrap();
         self.publish();
     }
 
