@@ -7,27 +7,41 @@ use crate::broker::config::BrokerConfig;
 use crate::broker::seams::Seams;
 use crate::broker::start_error::StartError;
 use crate::controller::machine::{self, RegisteredDirectory};
-use crate::log::{LogDirectory, LogDirectoryOptions, LogEnvironment, PreviousRun};
-use crate::storage::offload;
+use crate::log::{
+    LogDirectory, LogDirectoryOptions, LogEnvironment, OpenError, PreviousRun, settle_moves,
+};
+use crate::storage::{cores, offload};
 
 /// The data directories of a node.
 #[derive(Clone)]
 pub(crate) struct Directories {
     /// The one that holds the cluster's metadata; one of `data` unless `metadata.log.dir` is elsewhere.
     pub metadata: Arc<LogDirectory>,
-    /// `log.dirs`
+    /// Those of `log.dirs` that could be opened.
     pub data: Vec<Arc<LogDirectory>>,
+    /// Those of `log.dirs` that could not: what lies in them is offline.
+    pub unopened: Vec<PathBuf>,
 }
 
-/// Opens every directory, recovering the logs in it, and starts their checkpoints.
+/// Opens every directory, recovering the logs in it, and starts their checkpoints. A disk that fails
+/// leaves the others to serve, unless it has the cluster's metadata; a directory that somebody else
+/// has, or that belongs to another node or cluster, is a mistake to be mended first.
 pub(crate) async fn open(config: &BrokerConfig, seams: &Seams) -> Result<Directories, StartError> {
     let mut paths: Vec<PathBuf> = config.log_dirs.clone();
     if !paths.contains(&config.metadata_log_dir) {
         paths.push(config.metadata_log_dir.clone());
     }
     let mut opened = Vec::new();
+    let mut unopened = Vec::new();
     for path in &paths {
-        opened.push(open_one(config, path, seams).await?);
+        match open_one(config, path, seams).await {
+            Ok(directory) => opened.push(directory),
+            Err(error) if may_be_offline(&error) && *path != config.metadata_log_dir => {
+                tracing::error!("{error}; the broker starts without it");
+                unopened.push(path.clone());
+            }
+            Err(error) => return Err(error),
+        }
     }
     let cluster_ids: Vec<(String, PathBuf)> = opened
         .iter()
@@ -45,11 +59,26 @@ pub(crate) async fn open(config: &BrokerConfig, seams: &Seams) -> Result<Directo
     let find = |path: &Path| opened.iter().find(|opened| opened.path() == path).cloned();
     let missing = || StartError::Directories("log.dirs names no directory".to_owned());
     let metadata = find(&config.metadata_log_dir).ok_or_else(missing)?;
-    let data = config.log_dirs.iter().filter_map(|path| find(path)).collect();
+    let data: Vec<_> = config.log_dirs.iter().filter_map(|path| find(path)).collect();
+    if data.is_empty() {
+        return Err(StartError::Directories(
+            "no directory of log.dirs can be used: see the log above".to_owned(),
+        ));
+    }
+    let moving = opened.clone();
+    offload(&*seams.offload, move || settle_moves(&moving))
+        .await
+        .map_err(|error| StartError::Blocking(error.to_string()))?
+        .map_err(|error| StartError::Directories(error.to_string()))?;
     for directory in &opened {
         directory.start_checkpoints();
     }
-    Ok(Directories { metadata, data })
+    Ok(Directories { metadata, data, unopened })
+}
+
+/// Whether the disk is to blame, and not what is configured.
+fn may_be_offline(error: &StartError) -> bool {
+    matches!(error, StartError::Directory { error: OpenError::Storage(_), .. })
 }
 
 /// Opens one directory, recovering the logs in it.
@@ -65,6 +94,7 @@ pub(crate) async fn open_one(
         catalog_opener: Arc::clone(&seams.catalog_opener),
         clock: Arc::clone(&seams.clock),
         offload: Arc::clone(&seams.offload),
+        recovery_threads: config.recovery_threads.unwrap_or_else(cores),
         random: Arc::clone(&seams.random),
         boot_id: seams.boot_id.clone(),
     };

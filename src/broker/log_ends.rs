@@ -57,7 +57,8 @@ impl LogEndReports {
     fn awaited(&self, image: &Image) -> Vec<LogEnd> {
         let ends = awaits_log_end(image, self.node_id).filter_map(|(topic, index, _)| {
             let place = TopicPartition { topic: topic.name.clone(), partition: index };
-            let hosting = self.directories.iter().find_map(|directory| {
+            let mut online = self.directories.iter().filter(|directory| !directory.is_offline());
+            let hosting = online.find_map(|directory| {
                 let log = directory.log(&place).filter(|log| log.topic_id() == topic.id)?;
                 Some((directory.directory_id(), log))
             });

@@ -13,20 +13,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::broker::cleaner::Cleaner;
 use crate::broker::config::ignored::why_ignored;
-use crate::broker::config::{BrokerConfig, ListenerConfig};
+use crate::broker::config::{BrokerConfig, ListenerConfig, LiveConfig};
 use crate::broker::controller_link::ControllerLink;
 use crate::broker::directories::{self, Directories};
 use crate::broker::entry::Entry;
+use crate::broker::failed_directories::FailedDirectories;
 use crate::broker::group_history::{GroupHistory, Writer as HistoryWriter};
 use crate::broker::handlers::Parts;
 use crate::broker::health::{BrokerProbe, HealthProbe, watch_catching_up};
 use crate::broker::housekeeping;
 use crate::broker::log_ends::LogEndReports;
+use crate::broker::mending::Mender;
+use crate::broker::open_files;
+use crate::broker::scrubber::Scrubber;
 use crate::broker::seams::Seams;
 use crate::broker::service::{Gate, NodeService};
 use crate::broker::start_error::StartError;
 use crate::broker::surroundings::{IsrLink, Surroundings};
+use crate::broker::verification::Verifications;
 use crate::controller::lifecycle::{BrokerLifecycle, BrokerState, LifecycleOptions};
 use crate::controller::liveness::LivenessOptions;
 use crate::controller::machine::{self, RegisterBroker};
@@ -49,6 +55,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// A node at work.
 pub struct Server {
     config: Arc<BrokerConfig>,
+    live: LiveConfig,
     listeners: Vec<(String, HostPort)>,
     net: Arc<NetServer>,
     controller: Arc<Controller>,
@@ -98,11 +105,28 @@ impl Server {
             directories,
             failure: watch::Sender::new(None),
             tasks: JoinSet::new(),
+            live: LiveConfig::new(Arc::clone(&config)),
             config,
         };
+        server.follow_configuration();
         server.serve(bound, &seams);
         server.watch_failures();
         Ok(server)
+    }
+
+    /// What is set while the node runs takes effect.
+    fn follow_configuration(&mut self) {
+        let metadata = self.controller.metadata();
+        // What is known from before the restart holds from the first connection on.
+        self.net.set_limits(self.live.at(&metadata.image()).server_limits());
+        let (live, net, mut changes) =
+            (self.live.clone(), Arc::clone(&self.net), self.live.subscribe());
+        self.tasks.spawn(self.live.clone().follow(metadata));
+        self.tasks.spawn(async move {
+            while changes.changed().await.is_ok() {
+                net.set_limits(live.current().server_limits());
+            }
+        });
     }
 
     fn serve(&mut self, bound: Vec<Bound>, seams: &Seams) {
@@ -112,6 +136,7 @@ impl Server {
             ControllerLink::new(node_id, Arc::clone(&self.controller), Arc::clone(&seams.clock));
         let parts = Parts {
             config: Arc::clone(&self.config),
+            live: self.live.clone(),
             controller: Arc::clone(&self.controller),
             link: Arc::new(link),
             metadata,
@@ -137,7 +162,8 @@ impl Server {
             self.tasks.spawn(writer.run());
             let broker = self.start_broker(&bound, seams, history);
             let gate = Gate::closed();
-            let service = parts.broker_service(&broker.replicas, &broker.groups);
+            let verifications = self.start_verifying(&broker.replicas, seams);
+            let service = parts.broker_service(&broker.replicas, &broker.groups, &verifications);
             // A pure broker's peers reach it by the listener that brokers use.
             let peers = (!self.config.is_controller).then(|| Arc::clone(&self.controller));
             let entry = Entry {
@@ -177,6 +203,7 @@ impl Server {
                 .collect(),
             rack: config.rack.clone(),
             directories: self.directories.registered(),
+            has_offline_directories: !self.directories.unopened.is_empty(),
             features: features::supported(),
         };
         let options = LifecycleOptions {
@@ -194,6 +221,7 @@ impl Server {
         let replicas = Replicas::new(ReplicasParts {
             node: config.node_id,
             directories: self.directories.data.clone(),
+            unopened: self.directories.unopened.clone(),
             metadata: self.controller.metadata(),
             alter_isr: Arc::new(IsrLink {
                 node_id: config.node_id,
@@ -202,12 +230,11 @@ impl Server {
                 clock: Arc::clone(&seams.clock),
             }),
             network: Arc::clone(&seams.network),
-            clock: Arc::clone(&seams.clock),
             offload: Arc::clone(&seams.offload),
+            clock: Arc::clone(&seams.clock),
             surrounds: Arc::new(Surroundings {
-                topic_defaults: config.topic_defaults(),
+                live: self.live.clone(),
                 lifecycle: Arc::clone(&lifecycle),
-                failure: self.failure.clone(),
             }),
             options: replica_options(config),
         });
@@ -220,7 +247,28 @@ impl Server {
             clock: Arc::clone(&seams.clock),
         };
         self.tasks.spawn(reports.run());
-        self.tasks.spawn(housekeeping::run(Arc::clone(&replicas), Arc::clone(&seams.clock)));
+        self.tasks.spawn(open_files::watch(self.directories.all()));
+        let failing = FailedDirectories {
+            node_id: config.node_id,
+            directories: self.directories.clone(),
+            metadata: self.controller.metadata(),
+            controller: Arc::clone(&self.controller),
+            clock: Arc::clone(&seams.clock),
+            offload: Arc::clone(&seams.offload),
+            failure: self.failure.clone(),
+        };
+        self.tasks.spawn(failing.run());
+        let keeping =
+            housekeeping::run(Arc::clone(&replicas), Arc::clone(&seams.clock), self.live.clone());
+        self.tasks.spawn(keeping);
+        let cleaner = Cleaner {
+            replicas: Arc::clone(&replicas),
+            clock: Arc::clone(&seams.clock),
+            random: Arc::clone(&seams.random),
+            offload: Arc::clone(&seams.offload),
+            live: self.live.clone(),
+        };
+        self.tasks.spawn(cleaner.run());
         let caught_up = watch::Sender::new(false);
         let caught_up_receiver = caught_up.subscribe();
         let metadata = self.controller.metadata();
@@ -228,6 +276,25 @@ impl Server {
         self.tasks.spawn(watching);
         let groups = start_groups(config, &replicas, seams, history);
         Broker { lifecycle, replicas, groups, caught_up: caught_up_receiver }
+    }
+
+    /// Segments are verified, in the background and on demand.
+    fn start_verifying(&mut self, replicas: &Arc<Replicas>, seams: &Seams) -> Arc<Verifications> {
+        let directories = self.directories.data.clone();
+        let mender: Arc<dyn Mender> = Arc::clone(replicas) as _;
+        let scrubber = Scrubber {
+            directories: directories.clone(),
+            mender: Arc::clone(&mender),
+            offload: Arc::clone(&seams.offload),
+            clock: Arc::clone(&seams.clock),
+            live: self.live.clone(),
+        };
+        self.tasks.spawn(scrubber.run());
+        let first_id = i64::try_from(seams.random.below(1 << 40)).unwrap_or(1);
+        let offload = Arc::clone(&seams.offload);
+        let verifications = Verifications::new(directories, mender, offload, first_id);
+        self.tasks.spawn(Arc::clone(&verifications).run());
+        verifications
     }
 
     /// Whatever ends a part of this node for good ends the node.
@@ -305,7 +372,9 @@ impl Server {
         }
         self.controller.shutdown().await;
         for directory in self.directories.all() {
-            if let Err(error) = directory.close().await {
+            if directory.is_offline() {
+                tracing::warn!(path = %directory.path().display(), "failed, and left as it is");
+            } else if let Err(error) = directory.close().await {
                 tracing::error!(path = %directory.path().display(), %error, "not closed in order");
             }
         }
@@ -372,7 +441,8 @@ async fn start_controller(
         decisions: machine::Options {
             num_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
-            broker_defaults: config.topic_defaults(),
+            node_id: config.node_id,
+            broker_defaults: config.inherited(),
             preferred_leader_delay: match config.auto_leader_rebalance {
                 true => config.preferred_leader_delay,
                 false => Duration::MAX,

@@ -3,6 +3,7 @@
 //! A broker's listener serves every row, a controller's those marked for it, and peers of the
 //! quorum, who are known by their first bytes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,27 +23,24 @@ use crate::protocol::header::{RequestHeader, encode_unsupported_api_versions};
 
 /// The APIs of one kind of listener.
 pub(crate) struct KafkaService {
-    entries: Vec<Option<Entry>>,
+    entries: BTreeMap<i16, Entry>,
     api_versions: Arc<ApiVersions>,
 }
 
 impl KafkaService {
     /// Serves `entries`; `api_versions` answers versions of itself that nobody knows.
     pub fn new(entries: Vec<Entry>, api_versions: Arc<ApiVersions>) -> KafkaService {
-        let mut by_key: Vec<Option<Entry>> = Vec::new();
+        let mut by_key = BTreeMap::new();
         for entry in entries {
-            let key = usize::try_from(entry.api as i16).unwrap_or_default();
-            if by_key.len() <= key {
-                by_key.resize_with(key + 1, || None);
-            }
-            assert!(by_key[key].is_none(), "{:?} stands in the table twice", entry.api);
-            by_key[key] = Some(entry);
+            let api = entry.api;
+            let other = by_key.insert(api.code(), entry);
+            assert!(other.is_none(), "{api:?} stands in the table twice");
         }
         KafkaService { entries: by_key, api_versions }
     }
 
     fn entry(&self, api_key: i16) -> Option<&Entry> {
-        self.entries.get(usize::try_from(api_key).ok()?)?.as_ref()
+        self.entries.get(&api_key)
     }
 
     fn refuse(&self, header: &RequestHeader) -> Handled {

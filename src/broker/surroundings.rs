@@ -1,22 +1,23 @@
 //! What the replicas need from the broker around them: their topics' configuration, whether the
-//! broker is live, a way to the controller, and somebody to tell of a failed directory.
+//! broker is live, and a way to the controller.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
 
+use crate::broker::config::LiveConfig;
 use crate::controller::lifecycle::BrokerLifecycle;
-use crate::controller::machine::{AlterPartition, AlterPartitionItem, Command, IsrMember, Reply};
+use crate::controller::machine::{
+    AlterPartition, AlterPartitionItem, AssignedDirectory, Command, IsrMember, Reply,
+};
 use crate::controller::{Controller, RequestContext};
 use crate::metadata::topic_config::TopicConfig;
 use crate::metadata::{Image, LeaderRecoveryState, Topic};
 use crate::replication::leader::IsrConfirmed;
-use crate::replication::{AlterIsr, IsrChange, Surrounds, TopicSettings};
-use crate::types::{Clock, DirectoryId, ErrorCode, NodeId};
+use crate::replication::{AlterIsr, IsrChange, PlacedReplica, Surrounds, TopicSettings};
+use crate::types::{Clock, ErrorCode, NodeId};
 
 /// How long one proposal of an ISR may be under way before it is put again.
 const ALTER_ISR_PATIENCE: Duration = Duration::from_secs(5);
@@ -26,30 +27,20 @@ const PRODUCER_EXPIRATION: Duration = Duration::from_secs(24 * 3600);
 
 /// The broker as its replicas see it.
 pub(crate) struct Surroundings {
-    /// `min.insync.replicas` and its like, as this broker's configuration sets them.
-    pub topic_defaults: BTreeMap<String, String>,
+    /// What this broker's configuration sets for topics, `min.insync.replicas` and its like.
+    pub live: LiveConfig,
     /// Whether the controller still counts on this broker.
     pub lifecycle: Arc<BrokerLifecycle>,
-    /// Where a reason to stop goes.
-    pub failure: watch::Sender<Option<String>>,
 }
 
 impl Surrounds for Surroundings {
-    fn settings(&self, _: &Image, topic: &Topic) -> TopicSettings {
-        let config = TopicConfig::resolve(&topic.configs, &self.topic_defaults);
+    fn settings(&self, image: &Image, topic: &Topic) -> TopicSettings {
+        let config = TopicConfig::resolve(&topic.configs, &self.live.at(image).topic_defaults);
         TopicSettings::new(&config, PRODUCER_EXPIRATION)
     }
 
     fn is_live(&self) -> bool {
         self.lifecycle.is_live()
-    }
-
-    fn directory_failed(&self, directory: DirectoryId) {
-        // The controller learns of directories only when a broker registers, so the node goes: its
-        // other directories are intact and come back with it, the leaders move at once.
-        let reason =
-            format!("data directory {directory} failed; see the log above, mend it, start again");
-        self.failure.send_replace(Some(reason));
     }
 }
 
@@ -107,6 +98,34 @@ impl AlterIsr for IsrLink {
                     tracing::error!(?other, "not an answer to a change of the ISR");
                     Err(ErrorCode::UnknownServerError)
                 }
+            }
+        }
+        .boxed()
+    }
+
+    fn assign_directories(
+        &self,
+        replicas: Vec<PlacedReplica>,
+    ) -> BoxFuture<'static, Result<(), ErrorCode>> {
+        let Some(broker_epoch) = self.lifecycle.broker_epoch() else {
+            return std::future::ready(Err(ErrorCode::StaleBrokerEpoch)).boxed();
+        };
+        let assigned = |it: PlacedReplica| AssignedDirectory {
+            topic_id: it.topic_id,
+            partition: it.partition,
+            directory: it.directory,
+        };
+        let command = Command::AssignDirectories {
+            node_id: self.node_id,
+            broker_epoch,
+            replicas: replicas.into_iter().map(assigned).collect(),
+        };
+        let deadline = self.clock.monotonic().plus(ALTER_ISR_PATIENCE);
+        let controller = Arc::clone(&self.controller);
+        async move {
+            match controller.submit(command, RequestContext::internal(deadline)).await? {
+                Reply::Refused(refusal) => Err(refusal.code),
+                _ => Ok(()),
             }
         }
         .boxed()

@@ -72,6 +72,10 @@ fn group(values: &Values) -> Result<GroupConfig, ConfigError> {
         max_session_timeout: millis(values, "group.max.session.timeout.ms")?,
         consumer_session_timeout: millis(values, "group.consumer.session.timeout.ms")?,
         consumer_heartbeat_interval: millis(values, "group.consumer.heartbeat.interval.ms")?,
+        consumer_session_timeouts: millis(values, "group.consumer.min.session.timeout.ms")?
+            ..=millis(values, "group.consumer.max.session.timeout.ms")?,
+        consumer_heartbeat_intervals: millis(values, "group.consumer.min.heartbeat.interval.ms")?
+            ..=millis(values, "group.consumer.max.heartbeat.interval.ms")?,
         consumer_max_size: small(values, "group.consumer.max.size")?,
         consumer_assignors: assignors.into_iter().map(str::to_owned).collect(),
         migration_policy: migration_policy(values)?,

@@ -9,7 +9,6 @@ const TRANSACTIONS: &str =
     "it belongs to transactions and producer expiry, which are not there yet";
 const QUOTAS: &str = "quotas are not there yet";
 const TIERED: &str = "remote storage is not there yet";
-const COMPACTION: &str = "the cleaner needs no such setting";
 const METRICS: &str = "there are no JVM metrics reporters";
 const PLUGINS: &str = "JVM plug-ins cannot be loaded";
 const CHECKPOINTS: &str = "Ottla does this at an interval of its own";
@@ -43,7 +42,6 @@ const IGNORED: &[(&str, &[&str])] = &[
             "log.dir.failure.timeout.ms",
             "num.io.threads",
             "num.network.threads",
-            "num.recovery.threads.per.data.dir",
             "num.replica.alter.log.dirs.threads",
             "num.replica.fetchers",
             "producer.purgatory.purge.interval.requests",
@@ -204,18 +202,6 @@ const IGNORED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        COMPACTION,
-        &[
-            "log.cleaner.backoff.ms",
-            "log.cleaner.dedupe.buffer.size",
-            "log.cleaner.enable",
-            "log.cleaner.io.buffer.load.factor",
-            "log.cleaner.io.buffer.size",
-            "log.cleaner.io.max.bytes.per.second",
-            "log.cleaner.threads",
-        ],
-    ),
-    (
         METRICS,
         &[
             "auto.include.jmx.reporter",
@@ -238,8 +224,6 @@ const IGNORED: &[(&str, &[&str])] = &[
             "log.flush.offset.checkpoint.interval.ms",
             "log.flush.scheduler.interval.ms",
             "log.flush.start.offset.checkpoint.interval.ms",
-            "log.initial.task.delay.ms",
-            "log.retention.check.interval.ms",
             "replica.high.watermark.checkpoint.interval.ms",
         ],
     ),
@@ -315,6 +299,35 @@ const REFUSED: &[(&str, &str)] = &[
     ("advertised.port", "write advertised.listeners=PLAINTEXT://host:9092 instead"),
     ("advertised.host.name", "write advertised.listeners=PLAINTEXT://host:9092 instead"),
 ];
+
+/// Those of them that Kafka lets be changed while a broker runs: here too, without effect.
+const DYNAMIC: &[&str] = &[
+    "background.threads",
+    "follower.replication.throttled.rate",
+    "group.coordinator.cached.buffer.max.bytes",
+    "leader.replication.throttled.rate",
+    "metric.reporters",
+    "num.io.threads",
+    "num.network.threads",
+    "num.replica.fetchers",
+    "producer.id.expiration.ms",
+    "remote.fetch.max.wait.ms",
+    "remote.list.offsets.request.timeout.ms",
+    "remote.log.index.file.cache.total.size.bytes",
+    "remote.log.manager.copier.thread.pool.size",
+    "remote.log.manager.copy.max.bytes.per.second",
+    "remote.log.manager.expiration.thread.pool.size",
+    "remote.log.manager.fetch.max.bytes.per.second",
+    "remote.log.manager.follower.thread.pool.size",
+    "remote.log.reader.threads",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+    "transaction.partition.verification.enable",
+];
+
+/// Whether Kafka lets the key be changed while a broker runs.
+pub fn is_dynamic(name: &str) -> bool {
+    DYNAMIC.contains(&name)
+}
 
 /// Why the key has no effect, if it is such a key.
 pub fn why_ignored(name: &str) -> Option<&'static str> {

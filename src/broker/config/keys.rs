@@ -16,6 +16,17 @@ pub enum Use {
     Ignored,
 }
 
+/// Whether a key may be set while the node runs, and for whom (Kafka's update modes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    /// Only before a start.
+    ReadOnly,
+    /// For one broker.
+    PerBroker,
+    /// For one broker, or for all that have no value of their own.
+    ClusterWide,
+}
+
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Key {
@@ -27,17 +38,26 @@ pub struct Key {
     pub default: Option<&'static str>,
     /// What it means.
     pub doc: &'static str,
+    /// Whether it may be set while the node runs.
+    pub update: Update,
+}
+
+impl Key {
+    /// The same key, to be set while the node runs: whoever uses it reads `LiveConfig`.
+    const fn cluster_wide(self) -> Key {
+        Key { update: Update::ClusterWide, ..self }
+    }
 }
 
 const ANY: Kind = Kind::List(&[]);
 const MAX_INT: i64 = i32::MAX as i64;
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default: Some(default), doc }
+    Key { name, kind, default: Some(default), doc, update: Update::ReadOnly }
 }
 
 const fn without_default(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, default: None, doc }
+    Key { name, kind, default: None, doc, update: Update::ReadOnly }
 }
 
 /// Every key that is used, sorted by name.
@@ -221,8 +241,68 @@ pub static KEYS: &[Key] = &[
         "Which security protocol each listener speaks; only PLAINTEXT is served yet.",
     ),
     key("listeners", ANY, "PLAINTEXT://:9092", "Where this node listens, as NAME://host:port."),
+    key(
+        "log.cleaner.backoff.ms",
+        Kind::Long(0, i64::MAX),
+        "15000",
+        "How long the cleaner waits where no log is to be compacted.",
+    )
+    .cluster_wide(),
+    key(
+        "log.cleaner.dedupe.buffer.size",
+        Kind::Long(0, i64::MAX),
+        "134217728",
+        "The memory for the last offsets of keys, of all cleaner threads together: 24 bytes a key.",
+    )
+    .cluster_wide(),
+    key(
+        "log.cleaner.enable",
+        Kind::Boolean,
+        "true",
+        "Whether topics with cleanup.policy=compact are compacted.",
+    ),
+    key(
+        "log.cleaner.io.buffer.load.factor",
+        Kind::Double(0.0, 1.0),
+        "0.9",
+        "How much of the memory for the last offsets of keys may be filled.",
+    )
+    .cluster_wide(),
+    key(
+        "log.cleaner.io.buffer.size",
+        Kind::Int(0, MAX_INT),
+        "524288",
+        "How much a cleaner thread reads at once.",
+    )
+    .cluster_wide(),
+    key(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind::Double(0.0, f64::MAX),
+        "1.7976931348623157E308",
+        "How much all cleaner threads together read and write in a second.",
+    )
+    .cluster_wide(),
+    key(
+        "log.cleaner.threads",
+        Kind::Int(0, MAX_INT),
+        "1",
+        "How many logs are compacted at once; more than four are as four.",
+    )
+    .cluster_wide(),
     key("log.dir", ANY, "/tmp/kafka-logs", "The data directory, where log.dirs is not set."),
     without_default("log.dirs", ANY, "The data directories, separated by commas."),
+    key(
+        "log.initial.task.delay.ms",
+        Kind::Long(0, i64::MAX),
+        "30000",
+        "How long after its start a broker looks for old segments for the first time.",
+    ),
+    key(
+        "log.retention.check.interval.ms",
+        Kind::Long(1, i64::MAX),
+        "300000",
+        "How often old segments are looked for.",
+    ),
     key(
         "max.connection.creation.rate",
         Kind::Int(0, MAX_INT),
@@ -234,18 +314,21 @@ pub static KEYS: &[Key] = &[
         Kind::Int(0, MAX_INT),
         "2147483647",
         "How many connections there may be at once.",
-    ),
+    )
+    .cluster_wide(),
     key(
         "max.connections.per.ip",
         Kind::Int(0, MAX_INT),
         "2147483647",
         "How many connections one address may have at once.",
-    ),
+    )
+    .cluster_wide(),
     without_default(
         "max.connections.per.ip.overrides",
         ANY,
         "Other limits for some addresses, as address:count, separated by commas.",
-    ),
+    )
+    .cluster_wide(),
     key(
         "max.incremental.fetch.session.cache.slots",
         Kind::Int(0, MAX_INT),
@@ -269,6 +352,11 @@ pub static KEYS: &[Key] = &[
         Kind::Int(1, MAX_INT),
         "1",
         "How many partitions a topic has where nobody says.",
+    ),
+    without_default(
+        "num.recovery.threads.per.data.dir",
+        Kind::Int(1, MAX_INT),
+        "How many logs of a data directory are recovered at a time; the default is one for each core.",
     ),
     key(
         "offset.metadata.max.bytes",
@@ -335,6 +423,27 @@ pub static KEYS: &[Key] = &[
         "60000",
         "How long a voter's old directory must have been unreachable before the same node with an empty disk takes its place.",
     ),
+    key(
+        "ottla.scrub.bytes.per.second",
+        Kind::Long(0, i64::MAX),
+        "8388608",
+        "How fast segments are read to be verified in the background; 0 pauses that.",
+    )
+    .cluster_wide(),
+    key(
+        "ottla.scrub.enable",
+        Kind::Boolean,
+        "true",
+        "Whether all segments are verified in the background, and mended from other replicas where they are damaged.",
+    )
+    .cluster_wide(),
+    key(
+        "ottla.scrub.interval.ms",
+        Kind::Long(1, i64::MAX),
+        "604800000",
+        "How long after the beginning of one pass over all segments the next one begins.",
+    )
+    .cluster_wide(),
     without_default(
         "process.roles",
         Kind::List(&["broker", "controller"]),
@@ -426,6 +535,22 @@ pub fn find(name: &str) -> Option<Known> {
     ignored::why_ignored(name).map(Known::Ignored)
 }
 
+/// Whether `name` may be set while the node runs; none if it is not known at all.
+///
+/// Of the keys that set a topic key's default in several units Kafka lets the finest be changed, which
+/// goes before the others. Keys of Kafka's without use here that Kafka lets be changed are kept.
+pub fn update_mode(name: &str) -> Option<Update> {
+    Some(match find(name)? {
+        Known::Broker(key) => key.update,
+        Known::TopicDefault(key) => match key.synonyms.first() {
+            Some(finest) if finest.name == name => Update::ClusterWide,
+            _ => Update::ReadOnly,
+        },
+        Known::Ignored(_) if ignored::is_dynamic(name) => Update::ClusterWide,
+        Known::Ignored(_) => Update::ReadOnly,
+    })
+}
+
 /// Every name that is known.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let synonyms = topic_config::KEYS.iter().flat_map(|key| key.synonyms);
@@ -470,7 +595,7 @@ mod tests {
         for key in KEYS {
             assert!(key.doc.ends_with('.'), "{}: {}", key.name, key.doc);
             if let Some(default) = key.default {
-                assert_eq!(super::super::values::judge(key.name, key.kind, default), Ok(()));
+                assert_eq!(key.kind.judge(key.name, default), Ok(()));
             }
         }
         let mut all: Vec<_> = names().collect();
@@ -478,6 +603,25 @@ mod tests {
         let before = all.len();
         all.dedup();
         assert_eq!(all.len(), before, "a name stands in two tables");
+    }
+
+    #[test]
+    fn what_may_change_while_the_node_runs() {
+        for (name, mode) in [
+            ("max.connections", Some(Update::ClusterWide)),
+            ("ottla.scrub.bytes.per.second", Some(Update::ClusterWide)),
+            ("log.retention.ms", Some(Update::ClusterWide)),
+            ("log.retention.hours", Some(Update::ReadOnly)),
+            ("min.insync.replicas", Some(Update::ClusterWide)),
+            ("num.io.threads", Some(Update::ClusterWide)),
+            ("zookeeper.connect", Some(Update::ReadOnly)),
+            ("listeners", Some(Update::ReadOnly)),
+            ("node.id", Some(Update::ReadOnly)),
+            ("ssl.cipher.suites", Some(Update::ReadOnly)),
+            ("nonsense", None),
+        ] {
+            assert_eq!(update_mode(name), mode, "{name}");
+        }
     }
 
     #[test]

@@ -2,27 +2,39 @@
 //!
 //! - [`keys`]: the table of keys
 //! - [`ignored`]: Kafka's keys without effect here, and those that are refused, and why
+//! - [`cleaner`]: the keys of compaction
 //! - [`values`]: what was set where, checked one by one
 //! - [`listeners`]: the listener keys together
 //! - [`groups`]: the keys of groups and committed offsets
+//! - [`scrub`]: the keys of the scrubber
+//! - [`live`]: the configuration as it changes while the node runs
+//! - `precedence`: what goes before what
 //!
 //! Unknown keys and bad values are errors of one line; keys of Kafka's without use here are told
 //! once. `--override` goes before the environment, and that before the file; an error says where the
 //! value came from, with the line where that is the file.
 
+pub mod cleaner;
 pub mod groups;
 pub mod ignored;
 pub mod keys;
 pub mod listeners;
+pub mod live;
+mod precedence;
+pub mod scrub;
 pub mod values;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use cleaner::CleanerConfig;
 pub use groups::GroupsConfig;
 pub use listeners::{ListenerConfig, Listeners};
+pub use live::LiveConfig;
+pub use scrub::ScrubConfig;
 pub use values::{ConfigError, Origin, Values, environment_name};
 
 use crate::net::HostPort;
@@ -39,7 +51,7 @@ pub struct Voter {
 }
 
 /// A node's configuration. Times are durations, sizes bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BrokerConfig {
     /// `node.id`
     pub node_id: NodeId,
@@ -55,6 +67,8 @@ pub struct BrokerConfig {
     pub log_dirs: Vec<PathBuf>,
     /// `metadata.log.dir`
     pub metadata_log_dir: PathBuf,
+    /// `num.recovery.threads.per.data.dir`; none: one for each core.
+    pub recovery_threads: Option<usize>,
     /// `broker.rack`
     pub rack: Option<String>,
     /// `num.partitions`
@@ -79,6 +93,12 @@ pub struct BrokerConfig {
     pub election_timeout: Duration,
     /// `ottla.quorum.replace.after.ms`
     pub replace_voter_after: Duration,
+    /// `log.initial.task.delay.ms`
+    pub initial_task_delay: Duration,
+    /// `log.retention.check.interval.ms`
+    pub retention_check_interval: Duration,
+    /// The `log.cleaner.*` keys.
+    pub cleaner: CleanerConfig,
     /// `fetch.max.bytes`
     pub fetch_max_bytes: usize,
     /// `max.incremental.fetch.session.cache.slots`
@@ -99,6 +119,10 @@ pub struct BrokerConfig {
     pub replica: ReplicaConfig,
     /// The `group.*` and `offsets.*` keys.
     pub groups: GroupsConfig,
+    /// The broker-wide defaults of topic configurations that were set, by their broker-level names.
+    pub topic_defaults: Arc<BTreeMap<String, String>>,
+    /// The `ottla.scrub.*` keys.
+    pub scrub: ScrubConfig,
     /// Everything that was set, for the defaults of topics and for DescribeConfigs.
     pub values: Values,
 }
@@ -121,6 +145,8 @@ pub struct ReplicaConfig {
     /// Whether `replica.selector.class` is the rack-aware one.
     pub rack_aware_reads: bool,
 }
+
+const RECOVERY_THREADS: &str = "num.recovery.threads.per.data.dir";
 
 /// The only replica selector besides the leader.
 const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
@@ -150,6 +176,10 @@ impl BrokerConfig {
         BrokerConfig::from_values(values)
     }
 
+    /// Checks values together.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
     fn from_values(values: Values) -> Result<BrokerConfig, ConfigError> {
         let roles = values.list("process.roles");
         if roles.is_empty() {
@@ -204,6 +234,10 @@ impl BrokerConfig {
             listeners,
             log_dirs,
             metadata_log_dir,
+            recovery_threads: match values.explicit(RECOVERY_THREADS) {
+                Some(_) => Some(small(&values, RECOVERY_THREADS)?),
+                None => None,
+            },
             rack: values.explicit("broker.rack").map(str::to_owned),
             num_partitions: small(&values, "num.partitions")?,
             default_replication_factor: small(&values, "default.replication.factor")?,
@@ -216,6 +250,9 @@ impl BrokerConfig {
             session_timeout,
             election_timeout: election.max(fetch_timeout),
             replace_voter_after: millis(&values, "ottla.quorum.replace.after.ms")?,
+            initial_task_delay: millis(&values, "log.initial.task.delay.ms")?,
+            retention_check_interval: millis(&values, "log.retention.check.interval.ms")?,
+            cleaner: cleaner::read(&values)?,
             fetch_max_bytes: small(&values, "fetch.max.bytes")?,
             fetch_session_slots: small(&values, "max.incremental.fetch.session.cache.slots")?,
             socket_request_max_bytes: small(&values, "socket.request.max.bytes")?,
@@ -229,6 +266,8 @@ impl BrokerConfig {
                 .map(Duration::from_millis),
             replica: replica(&values)?,
             groups: groups::read(&values)?,
+            topic_defaults: Arc::new(topic_defaults(&values)),
+            scrub: scrub::read(&values)?,
             values,
         })
     }
@@ -245,13 +284,23 @@ impl BrokerConfig {
         }
     }
 
-    /// The broker-wide defaults of topic configurations that were set, by their broker-level names.
-    pub fn topic_defaults(&self) -> BTreeMap<String, String> {
-        let set = self.values.iter();
-        set.filter(|(name, _)| matches!(keys::find(name), Some(keys::Known::TopicDefault(_))))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    /// What of this configuration topics and groups inherit, or are bounded by, as far as it was set, by
+    /// broker-level names.
+    pub fn inherited(&self) -> BTreeMap<String, String> {
+        let of_groups = self.values.iter().filter(|(name, _)| name.starts_with("group."));
+        let of_groups = of_groups.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.topic_defaults
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .chain(of_groups)
             .collect()
     }
+}
+
+fn topic_defaults(values: &Values) -> BTreeMap<String, String> {
+    let is_default = |name: &str| matches!(keys::find(name), Some(keys::Known::TopicDefault(_)));
+    let set = values.iter().filter(|(name, _)| is_default(name));
+    set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn replica(values: &Values) -> Result<ReplicaConfig, ConfigError> {

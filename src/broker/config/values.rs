@@ -6,7 +6,6 @@ use java_properties::{LineContent, PropertiesError, PropertiesIter};
 
 use crate::broker::config::ignored::why_refused;
 use crate::broker::config::keys::{Known, find, nearest};
-use crate::metadata::topic_config::{Kind, TopicConfigKey};
 
 /// What is wrong with a configuration, in one line that says where and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +34,9 @@ impl ConfigError {
     pub fn in_file(&self, file: &str) -> String {
         match self.origin {
             Some(Origin::File { line }) => format!("{file}:{line}: {self}"),
-            Some(Origin::Environment | Origin::Override) => self.to_string(),
+            Some(Origin::Environment | Origin::Override | Origin::Cluster | Origin::Broker) => {
+                self.to_string()
+            }
             None => format!("{file}: {self}"),
         }
     }
@@ -46,7 +47,7 @@ impl ConfigError {
                 format!("{}: ", self.variable.as_deref().unwrap_or("the environment"))
             }
             Some(Origin::Override) => "--override: ".to_owned(),
-            Some(Origin::File { .. }) | None => String::new(),
+            Some(Origin::File { .. } | Origin::Cluster | Origin::Broker) | None => String::new(),
         }
     }
 }
@@ -63,6 +64,10 @@ pub enum Origin {
     Environment,
     /// `--override key=value`.
     Override,
+    /// Set for all brokers while they run.
+    Cluster,
+    /// Set for this broker while it runs.
+    Broker,
 }
 
 /// The values that somebody set, checked one by one.
@@ -77,12 +82,6 @@ pub struct Values {
 pub fn environment_name(name: &str) -> String {
     let own = name.strip_prefix("ottla.").unwrap_or(name);
     format!("OTTLA_{}", own.replace(['.', '-'], "_").to_uppercase())
-}
-
-/// Says what is wrong with `value` for a key of that kind.
-pub fn judge(name: &'static str, kind: Kind, value: &str) -> Result<(), String> {
-    let key = TopicConfigKey { name, kind, default: "", synonyms: &[], doc: "" };
-    key.validate(value)
 }
 
 /// The file is no properties file.
@@ -132,7 +131,7 @@ impl Values {
         let at = |message: String| ConfigError::at(origin, name, message);
         let wrong = |why: String| at(format!("{name}={value}: {why}"));
         match find(name) {
-            Some(Known::Broker(key)) => judge(key.name, key.kind, value).map_err(wrong)?,
+            Some(Known::Broker(key)) => key.kind.judge(key.name, value).map_err(wrong)?,
             Some(Known::TopicDefault(key)) => {
                 key.validate(value)
                     .map_err(|why| wrong(format!("{why} (as the default of {})", key.name)))?;

@@ -118,10 +118,10 @@ impl CreateTopics {
         let described = self.configs.topic(topic).unwrap_or_default().into_iter();
         described
             .map(|config| CreatableTopicConfigs {
+                config_source: config.source().number(),
                 name: config.name.into(),
                 value: config.value.map(Into::into),
                 read_only: config.read_only,
-                config_source: config.source.number(),
                 is_sensitive: false,
             })
             .collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
 use crate::broker::handlers::leaders::endpoint;
-use crate::broker::handlers::metadata::numbers;
+use crate::broker::handlers::metadata::{numbers, offline};
 use crate::broker::handlers::operations::TOPIC_OPERATIONS;
 use crate::metadata::{Image, MetadataSource, Partition, Topic};
 use crate::protocol::messages::describe_topic_partitions::{
@@ -136,9 +136,7 @@ impl Page<'_> {
             isr_nodes: numbers(&found.isr),
             eligible_leader_replicas: Some(numbers(&found.elr)),
             last_known_elr: Some(numbers(&found.last_known_elr)),
-            offline_replicas: numbers(
-                &found.replicas.iter().filter(|n| !reachable(n)).copied().collect::<Vec<_>>(),
-            ),
+            offline_replicas: offline(self.image, found, reachable),
         }
     }
 }

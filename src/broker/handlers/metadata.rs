@@ -208,8 +208,19 @@ fn partition(view: &View<'_>, id: PartitionId, found: &Partition) -> MetadataRes
         leader_epoch: found.leader_epoch.0,
         replica_nodes: numbers(&found.replicas),
         isr_nodes: numbers(&found.isr),
-        offline_replicas: found.replicas.iter().filter(|n| !reachable(n)).map(|n| n.0).collect(),
+        offline_replicas: offline(view.image, found, reachable),
     }
+}
+
+/// The replicas that cannot serve: their broker is not reachable, or their data directory offline.
+pub(crate) fn offline(
+    image: &Image,
+    partition: &Partition,
+    reachable: impl Fn(&NodeId) -> bool,
+) -> Vec<i32> {
+    let lost: Vec<NodeId> = image.offline_replicas(partition).collect();
+    let replicas = partition.replicas.iter();
+    replicas.filter(|node| !reachable(node) || lost.contains(node)).map(|node| node.0).collect()
 }
 
 /// Node ids as the wire has them.

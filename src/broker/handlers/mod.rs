@@ -2,19 +2,25 @@
 //!
 //! - [`dispatch`]: the trait of a handler, a row of the table, decoding and encoding
 //! - `asking`: who asks a group's coordinator
+//! - `config_changes`: what both ways of changing configurations share
 //! - [`leaders`], [`operations`]: what several answers tell alike
 
+mod alter_configs;
+mod alter_replica_log_dirs;
 pub(crate) mod api_versions;
 mod asking;
+mod config_changes;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 pub(crate) mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
 pub(crate) mod dispatch;
@@ -22,10 +28,12 @@ mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 pub(crate) mod leaders;
 mod leave_group;
+pub(crate) mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 pub(crate) mod metadata;
@@ -36,16 +44,18 @@ mod offset_for_leader_epoch;
 mod operations;
 mod produce;
 mod sync_group;
+mod verify_logs;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::broker::auto_create::AutoCreate;
-use crate::broker::config::BrokerConfig;
+use crate::broker::config::{BrokerConfig, LiveConfig};
 use crate::broker::controller_link::ControllerLink;
 use crate::broker::producer_ids::ProducerIds;
 use crate::broker::service::KafkaService;
+use crate::broker::verification::Verifications;
 use crate::controller::Controller;
 use crate::coordinator::groups::Groups;
 use crate::metadata::MetadataSource;
@@ -53,16 +63,21 @@ use crate::protocol::ApiKey;
 use crate::replication::Replicas;
 use crate::types::{Clock, Random};
 
+use alter_configs::AlterConfigs;
+use alter_replica_log_dirs::AlterReplicaLogDirs;
 use api_versions::ApiVersions;
+use config_changes::ConfigChanges;
 use consumer_group_describe::ConsumerGroupDescribe;
 use consumer_group_heartbeat::ConsumerGroupHeartbeat;
 use create_partitions::CreatePartitions;
 use create_topics::CreateTopics;
 use delete_groups::DeleteGroups;
+use delete_records::DeleteRecords;
 use delete_topics::DeleteTopics;
 use describe_cluster::{DescribeCluster, EndpointType};
 use describe_configs::{ConfigView, DescribeConfigs};
 use describe_groups::DescribeGroups;
+use describe_log_dirs::DescribeLogDirs;
 use describe_quorum::DescribeQuorum;
 use describe_topic_partitions::DescribeTopicPartitions;
 use dispatch::Entry;
@@ -71,10 +86,12 @@ use fetch::Fetch;
 use fetch::session::Sessions;
 use find_coordinator::FindCoordinator;
 use heartbeat::Heartbeat;
+use incremental_alter_configs::IncrementalAlterConfigs;
 use init_producer_id::InitProducerId;
 use join_group::JoinGroup;
 use leaders::Leaders;
 use leave_group::LeaveGroup;
+use list_config_resources::ListConfigResources;
 use list_groups::ListGroups;
 use list_offsets::ListOffsets;
 use metadata::Metadata;
@@ -84,11 +101,14 @@ use offset_fetch::OffsetFetch;
 use offset_for_leader_epoch::OffsetForLeaderEpoch;
 use produce::Produce;
 use sync_group::SyncGroup;
+use verify_logs::VerifyLogs;
 
 /// What handlers are made from.
 pub(crate) struct Parts {
-    /// This node's configuration.
+    /// The configuration that this node was started with.
     pub config: Arc<BrokerConfig>,
+    /// The same, as it changes.
+    pub live: LiveConfig,
     /// The way to the active controller, and the quorum.
     pub controller: Arc<Controller>,
     /// The same, for commands.
@@ -103,7 +123,12 @@ pub(crate) struct Parts {
 
 impl Parts {
     fn administration(&self, endpoint_type: EndpointType) -> Vec<Entry> {
-        let configs = ConfigView::new(Arc::clone(&self.metadata), Arc::clone(&self.config));
+        let configs = ConfigView::new(Arc::clone(&self.metadata), self.live.clone());
+        let changes = Arc::new(ConfigChanges {
+            link: Arc::clone(&self.link),
+            live: self.live.clone(),
+            metadata: Arc::clone(&self.metadata),
+        });
         let link = || Arc::clone(&self.link);
         vec![
             Entry::new(CreateTopics { link: link(), configs: configs.clone() }),
@@ -111,6 +136,9 @@ impl Parts {
             Entry::new(CreatePartitions { link: link() }),
             Entry::new(ElectLeaders { link: link() }),
             Entry::new(DescribeConfigs { configs }),
+            Entry::new(AlterConfigs { changes: Arc::clone(&changes) }),
+            Entry::new(IncrementalAlterConfigs { changes }),
+            Entry::new(ListConfigResources { metadata: Arc::clone(&self.metadata) }),
             Entry::new(DescribeCluster {
                 metadata: Arc::clone(&self.metadata),
                 controller: Arc::clone(&self.controller),
@@ -139,7 +167,12 @@ impl Parts {
     }
 
     /// The service of a broker's listeners.
-    pub fn broker_service(&self, replicas: &Arc<Replicas>, groups: &Arc<Groups>) -> KafkaService {
+    pub fn broker_service(
+        &self,
+        replicas: &Arc<Replicas>,
+        groups: &Arc<Groups>,
+        verifications: &Arc<Verifications>,
+    ) -> KafkaService {
         let auto_create = self.auto_create();
         let leaders = Leaders { metadata: Arc::clone(&self.metadata) };
         let metadata = || Arc::clone(&self.metadata);
@@ -165,6 +198,7 @@ impl Parts {
             }),
             Entry::new(ListOffsets { replicas: replicas() }),
             Entry::new(OffsetForLeaderEpoch { replicas: replicas() }),
+            Entry::new(DeleteRecords { replicas: replicas() }),
             Entry::new(Metadata {
                 node_id: self.config.node_id,
                 metadata: metadata(),
@@ -176,6 +210,8 @@ impl Parts {
                 producer_ids: Arc::new(ProducerIds::new(Arc::clone(&self.link))),
             }),
             Entry::new(DescribeTopicPartitions { metadata: metadata() }),
+            Entry::new(DescribeLogDirs { replicas: replicas() }),
+            Entry::new(AlterReplicaLogDirs { replicas: replicas() }),
             Entry::new(FindCoordinator {
                 metadata: metadata(),
                 replicas: replicas(),
@@ -183,6 +219,7 @@ impl Parts {
                 auto_create,
             }),
         ]);
+        entries.push(Entry::new(VerifyLogs { verifications: Arc::clone(verifications) }));
         entries.extend(self.group_entries(groups));
         self.service(entries)
     }
@@ -207,8 +244,9 @@ impl Parts {
     }
 
     fn service(&self, mut entries: Vec<Entry>) -> KafkaService {
+        let kafkas = entries.iter().filter(|entry| !entry.api.is_ottlas_own());
         let mut served: Vec<_> =
-            entries.iter().map(|entry| (entry.api, entry.advertised.clone())).collect();
+            kafkas.map(|entry| (entry.api, entry.advertised.clone())).collect();
         served.push((ApiKey::ApiVersions, 0..=4));
         served.sort_by_key(|(api, _)| *api);
         let api_versions = Arc::new(ApiVersions { served, metadata: Arc::clone(&self.metadata) });

@@ -6,12 +6,14 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::world::*;
+use crate::broker::config::LiveConfig;
 use crate::broker::controller_link::timeout;
 use crate::broker::directories;
 use crate::broker::handlers::api_versions::ApiVersions;
 use crate::broker::handlers::describe_configs::{ConfigView, DescribeConfigs};
 use crate::broker::handlers::describe_topic_partitions::DescribeTopicPartitions;
 use crate::broker::handlers::leaders::Leaders;
+use crate::broker::handlers::list_config_resources::ListConfigResources;
 use crate::broker::handlers::metadata::brokers;
 use crate::broker::service::{Gate, KafkaService, NodeService};
 use crate::broker::{BrokerConfig, StartError};
@@ -26,6 +28,7 @@ use crate::protocol::messages::describe_configs::{
 use crate::protocol::messages::describe_topic_partitions::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponseTopic, TopicRequest,
 };
+use crate::protocol::messages::list_config_resources::ListConfigResourcesRequest;
 use crate::protocol::messages::{fetch, produce};
 use crate::types::{ErrorCode, NodeId, TopicName};
 
@@ -154,17 +157,30 @@ fn fetchers_are_told_from_version_16_on() {
     }
 }
 
-async fn describe(resource_type: i8, name: &str, keys: &[&str]) -> DescribeConfigsResult {
+/// A view of topic `a`, of which broker 1 tells, with values set on every level.
+fn configured() -> ConfigView {
     let mut image = image(&[("a", &[1])]).as_ref().clone();
-    let record = MetadataRecord::Config {
-        resource: ConfigResource::Topic(TopicName::new("a")),
-        key: "retention.ms".to_owned(),
-        value: Some("7".to_owned()),
-    };
-    image.apply(&record).unwrap();
-    let text = format!("{CONFIG}log.retention.ms=70\nmin.insync.replicas=2\n");
+    for (resource, key, value) in [
+        (ConfigResource::Topic(TopicName::new("a")), "retention.ms", "7"),
+        (ConfigResource::Broker(NodeId(1)), "log.roll.ms", "11"),
+        (ConfigResource::DefaultBroker, "log.roll.ms", "12"),
+        (ConfigResource::DefaultBroker, "num.io.threads", "3"),
+        (ConfigResource::DefaultBroker, "max.connections", "100"),
+        (ConfigResource::Group("g".to_owned()), "consumer.session.timeout.ms", "50000"),
+        (ConfigResource::ClientMetrics("m".to_owned()), "interval.ms", "200"),
+    ] {
+        let (key, value) = (key.to_owned(), Some(value.to_owned()));
+        image.apply(&MetadataRecord::Config { resource, key, value }).unwrap();
+    }
+    let text = format!(
+        "{CONFIG}log.retention.ms=70\nmin.insync.replicas=2\nlog.roll.ms=13\n\
+         group.consumer.session.timeout.ms=46000\n"
+    );
     let config = Arc::new(BrokerConfig::load(&text, &[], |_| None).unwrap());
-    let configs = ConfigView::new(Arc::new(Still(Arc::new(image))), config);
+    ConfigView::new(Arc::new(Still(Arc::new(image))), LiveConfig::new(config))
+}
+
+async fn describe(resource_type: i8, name: &str, keys: &[&str]) -> DescribeConfigsResult {
     let resource = DescribeConfigsResource {
         resource_type,
         resource_name: name.into(),
@@ -173,42 +189,72 @@ async fn describe(resource_type: i8, name: &str, keys: &[&str]) -> DescribeConfi
     let request = DescribeConfigsRequest {
         resources: vec![resource],
         include_synonyms: true,
-        include_documentation: false,
+        include_documentation: true,
     };
-    ask(&Arc::new(DescribeConfigs { configs }), request).await.results.remove(0)
+    ask(&Arc::new(DescribeConfigs { configs: configured() }), request).await.results.remove(0)
 }
 
 #[tokio::test]
 async fn a_configuration_says_where_it_comes_from() {
-    for (key, value, source, synonyms) in [
-        ("retention.ms", "7", 1, vec![(1, "7"), (4, "70"), (5, "604800000")]),
-        ("min.insync.replicas", "2", 4, vec![(4, "2"), (5, "1")]),
-        ("cleanup.policy", "delete", 5, vec![(5, "delete")]),
-    ] {
-        let described = describe(2, "a", &[key]).await;
-        assert_eq!(described.configs.len(), 1, "{key}");
-        let config = &described.configs[0];
-        assert_eq!((config.value.as_deref(), config.config_source), (Some(value), source), "{key}");
-        let told: Vec<_> =
-            config.synonyms.iter().map(|it| (it.source, it.value.as_deref().unwrap())).collect();
-        assert_eq!(told, synonyms, "{key}");
-    }
-}
-
-#[tokio::test]
-async fn a_broker_tells_its_own_keys_and_the_defaults_that_it_sets_for_topics() {
-    for (key, value, source) in [
-        ("node.id", Some("1"), 4),
-        ("num.partitions", Some("3"), 4),
-        ("fetch.max.bytes", Some("57671680"), 5),
-        ("message.max.bytes", Some("1048588"), 5),
-        ("log.retention.ms", Some("70"), 4),
-        ("log.retention.hours", None, 5),
-    ] {
-        let described = describe(4, "1", &[key]).await;
+    type Case<'a> = (i8, &'a str, &'a str, Option<&'a str>, i8, bool, Vec<(i8, &'a str)>);
+    let day = "604800000";
+    // Type, name, key; value, source, whether it is read-only; synonyms.
+    let cases: Vec<Case<'_>> = vec![
+        (2, "a", "retention.ms", Some("7"), 1, false, vec![(1, "7"), (4, "70"), (5, day)]),
+        (
+            2,
+            "a",
+            "segment.ms",
+            Some("11"),
+            2,
+            false,
+            vec![(2, "11"), (3, "12"), (4, "13"), (5, day)],
+        ),
+        (2, "a", "min.insync.replicas", Some("2"), 4, false, vec![(4, "2"), (5, "1")]),
+        (2, "a", "cleanup.policy", Some("delete"), 5, false, vec![(5, "delete")]),
+        (2, "a", "remote.storage.enable", Some("false"), 5, false, vec![]),
+        (4, "1", "node.id", Some("1"), 4, true, vec![(4, "1")]),
+        (4, "1", "num.partitions", Some("3"), 4, true, vec![(4, "3"), (5, "1")]),
+        (4, "1", "fetch.max.bytes", Some("57671680"), 5, true, vec![(5, "57671680")]),
+        (4, "1", "message.max.bytes", Some("1048588"), 5, false, vec![(5, "1048588")]),
+        (4, "1", "log.retention.ms", Some("70"), 4, false, vec![(4, "70"), (5, day)]),
+        (4, "1", "log.retention.hours", None, 5, true, vec![]),
+        (4, "1", "max.connections", Some("100"), 3, false, vec![(3, "100"), (5, "2147483647")]),
+        (4, "1", "num.io.threads", Some("3"), 3, false, vec![(3, "3")]),
+        (4, "", "max.connections", Some("100"), 3, false, vec![(3, "100")]),
+        (4, "", "log.roll.ms", Some("12"), 3, false, vec![(3, "12")]),
+        (
+            32,
+            "g",
+            "consumer.session.timeout.ms",
+            Some("50000"),
+            8,
+            false,
+            vec![(8, "50000"), (4, "46000"), (5, "45000")],
+        ),
+        (
+            32,
+            "h",
+            "consumer.session.timeout.ms",
+            Some("46000"),
+            4,
+            false,
+            vec![(4, "46000"), (5, "45000")],
+        ),
+        (32, "h", "share.session.timeout.ms", Some("45000"), 5, false, vec![(5, "45000")]),
+        (16, "m", "interval.ms", Some("200"), 7, false, vec![(7, "200")]),
+        (16, "m", "metrics", Some(""), 5, false, vec![]),
+    ];
+    for (resource_type, name, key, value, source, read_only, synonyms) in cases {
+        let described = describe(resource_type, name, &[key]).await;
         assert_eq!(described.configs.len(), 1, "{key}");
         let config = &described.configs[0];
         assert_eq!((config.value.as_deref(), config.config_source), (value, source), "{key}");
+        assert_eq!(config.read_only, read_only, "{key}");
+        assert!(config.documentation.as_deref().is_some_and(|doc| doc.ends_with('.')), "{key}");
+        let told: Vec<_> =
+            config.synonyms.iter().map(|it| (it.source, it.value.as_deref().unwrap())).collect();
+        assert_eq!(told, synonyms, "{key}");
     }
 }
 
@@ -219,12 +265,37 @@ async fn what_has_no_configuration_is_refused() {
         (2, "no/name", ErrorCode::InvalidTopicException, 0),
         (4, "1", ErrorCode::None, 1),
         (4, "2", ErrorCode::InvalidRequest, 0),
+        (4, "one", ErrorCode::InvalidRequest, 0),
         (4, "", ErrorCode::None, 0),
         (8, "1", ErrorCode::InvalidRequest, 0),
+        (16, "", ErrorCode::InvalidRequest, 0),
+        (32, "", ErrorCode::InvalidRequest, 0),
+        (3, "x", ErrorCode::InvalidRequest, 0),
     ] {
         let described = describe(resource_type, name, &["node.id"]).await;
         assert_eq!(described.error_code, error.code(), "{resource_type} {name}");
         assert_eq!(described.configs.len(), count, "{resource_type} {name}");
+    }
+}
+
+#[tokio::test]
+async fn resources_are_listed_by_type_and_version_0_knows_one_type() {
+    let metadata = configured().metadata();
+    let handler = Arc::new(ListConfigResources { metadata });
+    for (version, types, error, expected) in [
+        (0, vec![], ErrorCode::None, "16:m"),
+        (1, vec![], ErrorCode::None, "32:g 16:m 4:1 4:2 4:3 2:a"),
+        (1, vec![2, 32], ErrorCode::None, "32:g 2:a"),
+        (1, vec![8], ErrorCode::None, ""),
+        (1, vec![2, 3], ErrorCode::UnsupportedVersion, ""),
+    ] {
+        let request = ListConfigResourcesRequest { resource_types: types.clone() };
+        let answer = ask_at(&handler, version, request).await;
+        assert_eq!(answer.error_code, error.code(), "{version} {types:?}");
+        let listed = answer.config_resources.iter();
+        let listed: Vec<_> =
+            listed.map(|it| format!("{}:{}", it.resource_type, it.resource_name)).collect();
+        assert_eq!(listed.join(" "), expected, "{version} {types:?}");
     }
 }
 
@@ -264,6 +335,7 @@ async fn directories_of_two_clusters_are_refused_by_name() {
             catalog_opener: Arc::clone(&seams.catalog_opener),
             clock: Arc::clone(&seams.clock),
             offload: Arc::clone(&seams.offload),
+            recovery_threads: 1,
             random: Arc::clone(&seams.random),
             boot_id: String::new(),
         };

@@ -91,6 +91,7 @@ pub fn broker(node: i32, fenced: bool) -> MetadataRecord {
         fenced,
         in_controlled_shutdown: false,
         directories: Vec::new(),
+        has_offline_directories: false,
         features: Vec::new(),
     });
     MetadataRecord::Broker { registration, cause: Cause::Snapshot }
@@ -128,7 +129,15 @@ pub async fn ask<H: Handler>(
     handler: &Arc<H>,
     request: H::Request,
 ) -> <H::Request as Request>::Response {
-    let version = *H::Request::VERSIONS.end();
+    ask_at(handler, *H::Request::VERSIONS.end(), request).await
+}
+
+/// What `handler` answers at once.
+pub async fn ask_at<H: Handler>(
+    handler: &Arc<H>,
+    version: i16,
+    request: H::Request,
+) -> <H::Request as Request>::Response {
     match Arc::clone(handler).handle(Call { context: context(), version, request }).await {
         Outcome::Now(response) => response,
         Outcome::Later(_) | Outcome::Silence | Outcome::Close(_) => panic!("not answered at once"),
@@ -163,7 +172,11 @@ pub struct Node {
 impl Node {
     /// Starts it and waits until it is in service.
     pub async fn start() -> Node {
-        let seams = seams();
+        Node::start_on(seams()).await
+    }
+
+    /// Starts it on this machine and waits until it is in service.
+    pub async fn start_on(seams: Seams) -> Node {
         let config = BrokerConfig::load(CONFIG, &[], |_| None).unwrap();
         let server = Server::start(config, seams.clone()).await.unwrap();
         let mut state = server.broker_state().unwrap();
@@ -176,6 +189,11 @@ impl Node {
     pub async fn connect(&self) -> Connection {
         let address = HostPort::new("1", 9092);
         Connection::connect(&*self.seams.network, &address, ClientOptions::default()).await.unwrap()
+    }
+
+    /// Why it has to stop, once it has.
+    pub async fn failed(&self) -> String {
+        tokio::time::timeout(PATIENCE, self.server.failed()).await.expect("waited for a failure")
     }
 
     /// Has nothing left running behind.

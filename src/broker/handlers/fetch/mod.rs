@@ -85,6 +85,7 @@ impl Handler for Fetch {
             isolation: isolation(request.isolation_level),
             // Before version 11 a consumer cannot name its rack, and reads from leaders only.
             client_rack: (version >= 11).then(|| Arc::from(&*request.rack_id)),
+            every_batch: request.cluster_id.is_some(),
             partitions: wanted.iter().map(to_fetch).collect(),
         };
         Outcome::later(async move {

@@ -46,6 +46,8 @@ pub(crate) struct Told {
 struct Entry {
     wanted: Wanted,
     told: Option<Told>,
+    /// Its place in the session's order.
+    turn: u64,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,8 @@ struct Session {
     last_used: Monotonic,
     is_replica: bool,
     /// In the order in which they are served; one that gave data goes to the end.
-    order: Vec<TopicPartition>,
+    order: BTreeMap<u64, TopicPartition>,
+    last_turn: u64,
     entries: BTreeMap<TopicPartition, Entry>,
 }
 
@@ -135,13 +138,14 @@ impl Sessions {
         session.epoch = next_epoch(session.epoch);
         session.last_used = now;
         for place in &ask.forgotten {
-            session.entries.remove(place);
-            session.order.retain(|kept| kept != place);
+            if let Some(entry) = session.entries.remove(place) {
+                session.order.remove(&entry.turn);
+            }
         }
         for wanted in ask.wanted {
             session.put(wanted);
         }
-        let all = session.order.iter().filter_map(|place| session.entries.get(place));
+        let all = session.order.values().filter_map(|place| session.entries.get(place));
         let all = all.map(|entry| entry.wanted.clone()).collect();
         Ok((Context::Incremental(ask.session_id), all))
     }
@@ -163,7 +167,8 @@ impl Sessions {
             epoch: next_epoch(INITIAL_EPOCH),
             last_used: now,
             is_replica: ask.is_replica,
-            order: Vec::new(),
+            order: BTreeMap::new(),
+            last_turn: 0,
             entries: BTreeMap::new(),
         };
         for wanted in &ask.wanted {
@@ -205,8 +210,10 @@ impl Sessions {
         // An error must be told again until it is gone, and what follows it is news too.
         entry.told = (!has_error).then_some(told);
         if has_records {
-            session.order.retain(|kept| kept != place);
-            session.order.push(place.clone());
+            session.last_turn += 1;
+            let before = std::mem::replace(&mut entry.turn, session.last_turn);
+            session.order.remove(&before);
+            session.order.insert(session.last_turn, place.clone());
         }
         news
     }
@@ -216,11 +223,21 @@ impl Session {
     fn put(&mut self, wanted: Wanted) {
         let place = wanted.place.clone();
         match self.entries.get_mut(&place) {
-            Some(entry) if entry.wanted.id == wanted.id => entry.wanted = wanted,
-            Some(entry) => *entry = Entry { wanted, told: None },
+            Some(entry) => {
+                // Another topic, or a reader that has come into another reign: what it was told
+                // before it may have dropped.
+                if entry.wanted.id != wanted.id
+                    || entry.wanted.current_leader_epoch != wanted.current_leader_epoch
+                {
+                    entry.told = None;
+                }
+                entry.wanted = wanted;
+            }
             None => {
-                self.order.push(place.clone());
-                self.entries.insert(place, Entry { wanted, told: None });
+                self.last_turn += 1;
+                let turn = self.last_turn;
+                self.order.insert(turn, place.clone());
+                self.entries.insert(place, Entry { wanted, told: None, turn });
             }
         }
     }
