@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::broker::{BrokerConfig, Seams, Server};
+use crate::broker::{BrokerConfig, Seams, Server, open_files};
 use crate::http::server::BoundHttp;
 use crate::http::{HttpServer, address};
 
@@ -52,6 +52,7 @@ pub(super) async fn run(args: BrokerArgs) -> anyhow::Result<ExitCode> {
 /// ends it at once.
 async fn start(config: BrokerConfig) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
+    open_files::raise_limit();
     let seams = Seams::of_this_machine().context("no thread for blocking work can be started")?;
     let http = match config.values.explicit(HTTP_LISTENER) {
         Some(listener) => {

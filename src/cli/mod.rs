@@ -1,9 +1,9 @@
 //! The command line: `ottla broker`, `ottla dev`, and Kafka's tools by their own names and flags.
 //!
 //! - [`client`]: the Kafka client that the tools share
-//! - one module per command: [`broker`], [`dev`], [`topics`], [`console_producer`],
+//! - one module per command: [`broker`], [`dev`], [`topics`], [`configs`], [`console_producer`],
 //!   [`console_consumer`], [`consumer_groups`], [`producer_perf`], [`consumer_perf`], [`metadata_quorum`],
-//!   [`broker_api_versions`], [`dump_log`], [`health`]
+//!   [`broker_api_versions`], [`delete_records`], [`dump_log`], [`log_dirs`], [`health`]
 //! - [`connection`], [`properties`]: flags and files that tools have in common
 //! - [`perf`], [`quorum_table`]: what is printed, without doing it
 //!
@@ -14,14 +14,17 @@
 mod broker;
 mod broker_api_versions;
 pub mod client;
+mod configs;
 mod connection;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
 mod consumer_perf;
+mod delete_records;
 mod dev;
 mod dump_log;
 mod health;
+mod log_dirs;
 mod metadata_quorum;
 mod perf;
 mod producer_perf;
@@ -58,6 +61,8 @@ enum Command {
     Dev(dev::DevArgs),
     #[command(alias = "kafka-topics")]
     Topics(topics::TopicsArgs),
+    #[command(alias = "kafka-configs")]
+    Configs(configs::ConfigsArgs),
     #[command(alias = "kafka-console-producer")]
     ConsoleProducer(console_producer::ConsoleProducerArgs),
     #[command(alias = "kafka-console-consumer")]
@@ -70,10 +75,14 @@ enum Command {
     ConsumerPerfTest(consumer_perf::ConsumerPerfArgs),
     #[command(alias = "kafka-metadata-quorum")]
     MetadataQuorum(metadata_quorum::MetadataQuorumArgs),
+    #[command(alias = "kafka-delete-records")]
+    DeleteRecords(delete_records::DeleteRecordsArgs),
     #[command(alias = "kafka-broker-api-versions")]
     BrokerApiVersions(broker_api_versions::BrokerApiVersionsArgs),
     #[command(alias = "kafka-dump-log")]
     DumpLog(dump_log::DumpLogArgs),
+    #[command(alias = "kafka-log-dirs")]
+    LogDirs(log_dirs::LogDirsArgs),
     Health(health::HealthArgs),
 }
 
@@ -101,14 +110,17 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Broker(args) => broker::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::Topics(args) => topics::run(args).await,
+        Command::Configs(args) => configs::run(args).await,
         Command::ConsoleProducer(args) => console_producer::run(args).await,
         Command::ConsoleConsumer(args) => console_consumer::run(args).await,
         Command::ConsumerGroups(args) => consumer_groups::run(args).await,
         Command::ProducerPerfTest(args) => producer_perf::run(args).await,
         Command::ConsumerPerfTest(args) => consumer_perf::run(args).await,
         Command::MetadataQuorum(args) => metadata_quorum::run(args).await,
+        Command::DeleteRecords(args) => delete_records::run(args).await,
         Command::BrokerApiVersions(args) => broker_api_versions::run(args).await,
         Command::DumpLog(args) => dump_log::run(&args),
+        Command::LogDirs(args) => log_dirs::run(args).await,
         Command::Health(args) => health::run(args).await,
     }
 }
@@ -190,6 +202,9 @@ mod tests {
             "topics --create --topic quickstart-events --bootstrap-server localhost:9092",
             "topics --describe --topic quickstart-events --bootstrap-server localhost:9092",
             "topics --broker-list a:1 --list --command-config client.properties",
+            "configs --bootstrap-server localhost:9092 --entity-type topics --entity-name t --alter \
+             --add-config cleanup.policy=[compact,delete],retention.ms=5 --delete-config segment.ms",
+            "kafka-configs --describe --all --broker 1 --command-config c.properties --force",
             "console-producer --topic t --bootstrap-server localhost:9092",
             "console-producer --broker-list a:1 --topic t --property parse.key=true \
              --property key.separator=:",
@@ -212,6 +227,8 @@ mod tests {
             "metadata-quorum --bootstrap-controller a:1 describe --replication --human-readable",
             "metadata-quorum --unsafe-recover --config server.properties --override node.id=1 --yes",
             "broker-api-versions --bootstrap-server localhost:9092",
+            "kafka-delete-records --bootstrap-server a:1 --offset-json-file offsets.json \
+             --command-config c.properties",
             "consumer-groups --bootstrap-server localhost:9092 --list --state --type",
             "consumer-groups --bootstrap-server localhost:9092 --describe --group my-group",
             "consumer-groups --describe --all-groups --members --verbose --timeout 100",
@@ -220,6 +237,11 @@ mod tests {
             "kafka-consumer-groups --delete-offsets --group g --topic t",
             "dump-log --files 00000000000000000000.log,b.log --print-data-log --deep-iteration \
              --cluster-metadata-decoder",
+            "log-dirs --describe --bootstrap-server localhost:9092",
+            "kafka-log-dirs --describe --bootstrap-server a:1 --topic-list t,u --broker-list 1,2 \
+             --command-config c.properties",
+            "log-dirs --alter --broker 1 --topic-partition t-0 --to /d",
+            "log-dirs --verify --bootstrap-server a:1 --topic-list t,u --broker-list 1,2 --throttle 1000",
             "broker --config server.properties --override node.id=1 --override log.dirs=/d",
             "broker server.properties --override node.id=1",
             "dev --brokers 5 --data-dir d --port 19092",

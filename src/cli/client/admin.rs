@@ -292,7 +292,7 @@ impl Cluster {
         .await
     }
 
-    fn request_timeout_ms(&self) -> i32 {
+    pub(super) fn request_timeout_ms(&self) -> i32 {
         i32::try_from(self.options().request_timeout.as_millis()).unwrap_or(i32::MAX)
     }
 }

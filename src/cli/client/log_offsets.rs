@@ -35,7 +35,7 @@ impl LogPoint {
 }
 
 /// The partitions that each leader is asked for.
-type ByLeader = BTreeMap<NodeId, Vec<(TopicPartition, LeaderEpoch)>>;
+pub(super) type ByLeader = BTreeMap<NodeId, Vec<(TopicPartition, LeaderEpoch)>>;
 
 impl Cluster {
     /// The offsets of `partitions` at `point`. A partition that does not exist, has no leader, or
@@ -81,7 +81,7 @@ impl Cluster {
     }
 
     /// Who leads each of `partitions` now, and those that nobody leads.
-    async fn by_leader(
+    pub(super) async fn by_leader(
         &self,
         partitions: &BTreeSet<TopicPartition>,
     ) -> Result<(ByLeader, Vec<TopicPartition>), ClientFailure> {

@@ -2,6 +2,7 @@
 //!
 //! - [`Cluster`]: connections to brokers, metadata and its refresh, retries
 //! - [`admin`]: what is asked of topics and of the quorum
+//! - [`deletions`]: dropping the oldest records
 //! - [`groups`]: what is asked of the coordinators of groups
 //! - [`log_offsets`]: the starts, ends and times of logs
 //! - [`producer`]: batches, partitions, acknowledgements, idempotence
@@ -13,8 +14,10 @@
 pub mod admin;
 mod batch;
 mod cluster;
+pub mod configs;
 pub mod consumed;
 pub mod consumer;
+pub mod deletions;
 pub mod description;
 mod error;
 pub mod groups;

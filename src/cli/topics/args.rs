@@ -49,6 +49,9 @@ pub struct TopicsArgs {
     /// A configuration of the topic to be created, NAME=VALUE; may be given several times
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) config: Vec<String>,
+    /// Only to say what to use instead
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(super) delete_config: Vec<String>,
 
     /// Do nothing if the topic is already there, with --create
     #[arg(long)]
@@ -121,11 +124,15 @@ impl TopicsArgs {
         match action {
             Action::Create | Action::Delete if !named => bail!("--topic is missing"),
             Action::Alter if !named => bail!("--topic is missing"),
+            Action::Alter if !self.config.is_empty() || !self.delete_config.is_empty() => {
+                bail!(
+                    "Option combination \"[bootstrap-server],[config]\" can't be used with option \
+                     \"[alter]\" (the configs tool alters topic configs: ottla configs --alter \
+                     --topic NAME --add-config KEY=VALUE)"
+                )
+            }
             Action::Alter if self.partitions.is_none() => {
                 bail!("--alter needs --partitions: the number of partitions to grow to")
-            }
-            Action::Alter if !self.config.is_empty() => {
-                bail!("--config goes with --create; --alter changes the number of partitions")
             }
             _ => {}
         }
@@ -140,6 +147,7 @@ impl TopicsArgs {
         only(self.replication_factor.is_some(), "replication-factor", &[Create])?;
         only(self.replica_assignment.is_some(), "replica-assignment", &[Create, Alter])?;
         only(!self.config.is_empty(), "config", &[Create])?;
+        only(!self.delete_config.is_empty(), "delete-config", &[])?;
         only(self.if_not_exists, "if-not-exists", &[Create])?;
         only(self.if_exists, "if-exists", &[Alter, Delete, Describe])?;
         only(self.topic_id.is_some(), "topic-id", &[Describe])?;
@@ -254,6 +262,9 @@ mod tests {
             ("--create --delete --topic a", "exactly one action"),
             ("--create", "--topic is missing"),
             ("--alter --topic a", "--partitions"),
+            ("--alter --topic a --config x=y", "ottla configs --alter"),
+            ("--alter --topic a --delete-config x --partitions 3", "ottla configs --alter"),
+            ("--create --topic a --delete-config x", "--delete-config does not go"),
             ("--list --partitions 3", "--partitions does not go"),
             ("--delete --topic a --if-not-exists", "--if-not-exists does not go"),
             ("--create --topic a --partitions 0", "greater than 0"),
