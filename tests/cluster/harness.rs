@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,11 @@ pub fn free_port() -> u16 {
 pub struct Node {
     pub id: i32,
     pub port: u16,
+    /// The first of its data directories, with the metadata.
     pub directory: PathBuf,
+    /// All of its data directories.
+    #[allow(dead_code)] // not for benches
+    pub directories: Vec<PathBuf>,
     /// Its server.properties.
     pub config: PathBuf,
     log: PathBuf,
@@ -58,6 +62,13 @@ impl Node {
     /// Whether the process is there.
     pub fn is_running(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// Where this node's replica of a partition lies, if it has one.
+    #[allow(dead_code)] // not for benches
+    pub fn replica(&self, topic: &str, partition: i32) -> Option<PathBuf> {
+        let name = format!("{topic}-{partition}");
+        self.directories.iter().map(|directory| directory.join(&name)).find(|path| path.is_dir())
     }
 }
 
@@ -70,6 +81,11 @@ pub struct Cluster {
 impl Cluster {
     /// `count` combined nodes with `extra` lines in each one's properties, all registered.
     pub fn start(count: usize, extra: &str) -> Cluster {
+        Cluster::start_with_directories(count, 1, extra)
+    }
+
+    /// The same, with `directories` data directories each.
+    pub fn start_with_directories(count: usize, directories: usize, extra: &str) -> Cluster {
         let root = tempfile::tempdir().expect("a temporary directory");
         let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
         let voters: Vec<String> = ports
@@ -83,6 +99,11 @@ impl Cluster {
             .map(|(index, &(port, controller_port))| {
                 let id = index as i32 + 1;
                 let directory = root.path().join(format!("data-{id}"));
+                let further = (2..=directories).map(|n| root.path().join(format!("data-{id}-{n}")));
+                let directories: Vec<PathBuf> =
+                    std::iter::once(directory.clone()).chain(further).collect();
+                let log_dirs: Vec<String> =
+                    directories.iter().map(|path| path.display().to_string()).collect();
                 let config = root.path().join(format!("broker-{id}.properties"));
                 let text = format!(
                     "process.roles=broker,controller\nnode.id={id}\n\
@@ -93,11 +114,11 @@ impl Cluster {
                      inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\n\
                      log.dirs={}\n{extra}\n",
                     voters.join(","),
-                    directory.display(),
+                    log_dirs.join(","),
                 );
                 fs::write(&config, text).expect("writing the properties");
                 let log = root.path().join(format!("broker-{id}.log"));
-                Node { id, port, directory, config, log, process: None }
+                Node { id, port, directory, directories, config, log, process: None }
             })
             .collect();
         let mut cluster = Cluster { nodes, root };
@@ -137,6 +158,18 @@ impl Cluster {
         process.wait().expect("wait");
     }
 
+    /// Waits until node `id` has given up starting, and gives the last line that it said.
+    #[allow(dead_code)] // not for benches
+    pub fn await_refusal(&mut self, id: i32) -> String {
+        let node = &mut self.nodes[id as usize - 1];
+        let mut process = node.process.take().expect("a running node");
+        let status =
+            eventually(&format!("node {id} to refuse"), || process.try_wait().expect("wait"));
+        assert!(!status.success(), "node {id} ended as if all were well");
+        let said = fs::read_to_string(&node.log).unwrap_or_default();
+        said.lines().last().unwrap_or_default().to_owned()
+    }
+
     /// Stops the process in its tracks: silence, but no closed connection.
     #[allow(dead_code)] // not for benches
     pub fn pause(&self, id: i32) {
@@ -157,13 +190,18 @@ impl Cluster {
 
     /// SIGTERM, and waits for a clean exit.
     pub fn terminate(&mut self, id: i32) {
+        let status = self.ask_to_stop(id);
+        assert!(status.success(), "node {id} stopped with {status}");
+    }
+
+    /// SIGTERM, and waits for the exit, which is not a clean one where the process has only just begun.
+    pub fn ask_to_stop(&mut self, id: i32) -> ExitStatus {
         let mut process = self.nodes[id as usize - 1].process.take().expect("a running node");
         let pid = process.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status().expect("kill -TERM");
-        let status = eventually(&format!("node {id} to stop after SIGTERM"), || {
+        eventually(&format!("node {id} to stop after SIGTERM"), || {
             process.try_wait().expect("wait")
-        });
-        assert!(status.success(), "node {id} stopped with {status}");
+        })
     }
 
     /// The CPU time that the running nodes have used, in seconds.
@@ -189,6 +227,13 @@ impl Cluster {
                 fs::read_to_string(format!("/proc/{pid}/statm")).expect("the process's statm");
             statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * page
         };
+        self.pids().map(of).collect()
+    }
+
+    /// How many files each running node has open, sockets among them.
+    #[allow(dead_code)] // for benches
+    pub fn open_files(&self) -> Vec<usize> {
+        let of = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).expect("the process").count();
         self.pids().map(of).collect()
     }
 

@@ -245,7 +245,7 @@ impl History {
             let logs: Vec<ReplicaLog> = cluster
                 .nodes
                 .iter()
-                .map(|node| read_log(&node.directory.join(format!("{topic}-{partition}"))))
+                .map(|node| read_log(&node.replica(topic, partition).expect("a replica")))
                 .collect();
             for (index, log) in logs.iter().enumerate() {
                 let place = format!("{topic}-{partition} on node {}", index + 1);
@@ -322,7 +322,7 @@ pub fn settle(cluster: &mut Cluster, load: Load, topic: &str, partitions: i32) -
     cluster.await_in_sync(topic, replicas);
     let ends = |cluster: &Cluster| -> Vec<Vec<u64>> {
         let size = |node: &crate::harness::Node, partition: i32| {
-            let directory = node.directory.join(format!("{topic}-{partition}"));
+            let directory = node.replica(topic, partition).expect("a replica");
             std::fs::read_dir(directory)
                 .into_iter()
                 .flatten()

@@ -315,3 +315,74 @@ fn offset_fetch_10() {
         0, 0,                                                 // no tags
     ]);
 }
+
+#[test]
+fn verify_logs_0() {
+    use ottla::protocol::own::verify_logs::{
+        VerifyLogsFinding, VerifyLogsRequest, VerifyLogsResponse, VerifyLogsTopic,
+    };
+    let request = VerifyLogsRequest {
+        verification_id: -1,
+        topics: Some(vec![VerifyLogsTopic { name: "t".into(), partitions: vec![3] }]),
+        bytes_per_second: 512,
+    };
+    #[rustfmt::skip]
+    let bytes: &[u8] = &[
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // a new one
+        2,                                              // one topic
+        2, b't',                                        // its name
+        2, 0, 0, 0, 3,                                  // one partition
+        0,                                              // no tags in the topic
+        0, 0, 0, 0, 0, 0, 2, 0,                         // bytes per second
+        0,                                              // no tags
+    ];
+    assert_eq!(written(&request, 0), bytes);
+    assert_eq!(VerifyLogsRequest::decode_all(written(&request, 0), 0), Ok(request));
+
+    let response = VerifyLogsResponse {
+        verification_id: 7,
+        is_done: true,
+        total_bytes: 256,
+        verified_bytes: 255,
+        verified_segments: 2,
+        findings: vec![VerifyLogsFinding {
+            log_dir: "/d".into(),
+            topic: "t".into(),
+            partition: 3,
+            segment: 100,
+            position: 61,
+            from_offset: 101,
+            to_offset: 105,
+            reason: "r".into(),
+            state: 1,
+            obstacle: None,
+        }],
+        ..VerifyLogsResponse::default()
+    };
+    #[rustfmt::skip]
+    let bytes: &[u8] = &[
+        0, 0, 0, 0,                 // throttle time
+        0, 0,                       // no error
+        0,                          // no error message
+        0, 0, 0, 0, 0, 0, 0, 7,     // verification
+        1,                          // done
+        0, 0, 0, 0, 0, 0, 1, 0,     // total bytes
+        0, 0, 0, 0, 0, 0, 0, 255,   // verified bytes
+        0, 0, 0, 2,                 // verified segments
+        2,                          // one finding
+        3, b'/', b'd',              // log directory
+        2, b't',                    // topic
+        0, 0, 0, 3,                 // partition
+        0, 0, 0, 0, 0, 0, 0, 100,   // segment
+        0, 0, 0, 0, 0, 0, 0, 61,    // position
+        0, 0, 0, 0, 0, 0, 0, 101,   // from
+        0, 0, 0, 0, 0, 0, 0, 105,   // to
+        2, b'r',                    // reason
+        1,                          // mended
+        0,                          // no obstacle
+        0,                          // no tags in the finding
+        0,                          // no tags
+    ];
+    assert_eq!(written(&response, 0), bytes);
+    assert_eq!(VerifyLogsResponse::decode_all(written(&response, 0), 0), Ok(response));
+}

@@ -1,0 +1,100 @@
+//! Replicas as their files say them, once the brokers have stopped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use ottla::record::{Record, batches};
+
+use crate::chaos::admin::INCARNATION;
+use crate::chaos::load::number_in;
+
+/// One record in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub number: Option<u64>,
+    pub incarnation: Option<u64>,
+    pub key: Option<String>,
+    pub is_tombstone: bool,
+}
+
+/// One replica of one partition.
+#[derive(Debug, Default)]
+pub struct Replica {
+    /// By base offset: the last offset and all bytes of each batch.
+    pub batches: BTreeMap<i64, (i64, Bytes)>,
+    pub records: BTreeMap<i64, Found>,
+    /// What cannot be read, or is there twice.
+    pub wrong: Vec<String>,
+}
+
+impl Replica {
+    /// Reads the segments in a partition's directory.
+    pub fn read(directory: &Path) -> Replica {
+        let mut replica = Replica::default();
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                replica.wrong.push(format!("{}: {error}", directory.display()));
+                return replica;
+            }
+        };
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        files.sort();
+        for file in files {
+            let content = Bytes::from(std::fs::read(&file).unwrap());
+            if let Err(error) = replica.take(&content) {
+                replica.wrong.push(format!("{}: {error}", file.display()));
+            }
+        }
+        replica
+    }
+
+    fn take(&mut self, content: &Bytes) -> Result<(), String> {
+        for batch in batches(content) {
+            let batch = batch.map_err(|error| error.to_string())?;
+            let base = batch.header.base_offset.0;
+            batch.verify_crc().map_err(|error| format!("batch {base}: {error}"))?;
+            for record in batch.records().map_err(|error| format!("batch {base}: {error}"))? {
+                let offset = record.offset.0;
+                if self.records.insert(offset, found(&record)).is_some() {
+                    return Err(format!("offset {offset} is there twice"));
+                }
+            }
+            self.batches.insert(base, (batch.header.last_offset().0, batch.bytes));
+        }
+        Ok(())
+    }
+
+    /// The batches that hold offsets of `low..high`.
+    pub fn between(&self, low: i64, high: i64) -> BTreeMap<i64, &Bytes> {
+        let within = self.batches.range(..high).filter(|(_, (last, _))| *last >= low);
+        within.map(|(&base, (_, bytes))| (base, bytes)).collect()
+    }
+
+    /// The last record of each key below `high`.
+    pub fn last_per_key(&self, high: i64) -> BTreeMap<&str, (i64, &Found)> {
+        let records = self.records.range(..high);
+        records.filter_map(|(&at, found)| Some((found.key.as_deref()?, (at, found)))).collect()
+    }
+}
+
+fn found(record: &Record) -> Found {
+    let headers: Vec<(&str, Option<&[u8]>)> = record
+        .headers
+        .iter()
+        .map(|header| (header.key.as_str(), header.value.as_deref()))
+        .collect();
+    let incarnation = headers.iter().find(|(key, _)| *key == INCARNATION);
+    Found {
+        number: number_in(&headers),
+        incarnation: incarnation
+            .and_then(|(_, value)| Some(u64::from_be_bytes((*value)?.try_into().ok()?))),
+        key: record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned()),
+        is_tombstone: record.value.is_none(),
+    }
+}
