@@ -1,33 +1,34 @@
-//! Appending 64 KiB batches to a log, beside a bare loop that does CRC-32C and one write per
-//! batch, in interleaved rounds of one run: `cargo bench --bench log_append`. Prints MB/s of both
-//! and their ratio; the goal is at least 0.95. Then threads that append 1 KiB batches to one log.
+//! Appending batches of 1 KiB to 1 MiB to one log and to a hundred, beside a bare loop that does
+//! CRC-32C and one write per batch, in interleaved rounds of one run:
+//! `cargo bench --bench log_append`. Prints MB/s of both and their ratio; the goal is at least
+//! 0.95. Then threads that append 1 KiB batches to one log; the goal is three times as many as with
+//! a lock around one write each.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+mod data_directory;
 
 use std::fs::File;
 use std::io::IoSlice;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla::log::{AppendOrigin, Log, LogConfig, LogDirectory, LogDirectoryOptions, LogEnvironment};
+use ottla::log::{AppendOrigin, Log, LogConfig};
 use ottla::record::BatchBuilder;
-use ottla::storage::{Catalog, FileDisk, InlineOffload, SledCatalog};
+use ottla::storage::InlineOffload;
 use ottla::types::clock::SystemClock;
-use ottla::types::random::SystemRandom;
-use ottla::types::{Clock, LeaderEpoch, NodeId, Offset, TimestampMs, TopicId, TopicPartition};
+use ottla::types::{Clock, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 use parking_lot::Mutex;
 
-const BATCHES_PER_ROUND: usize = 256;
-const ROUNDS: usize = 24;
+const ROUND_BYTES: usize = 16 << 20;
+const ROUNDS: usize = 16;
 const APPENDS_CONTENDED: usize = 16_000;
 const ROUNDS_CONTENDED: usize = 7;
-
-fn batch(record_bytes: usize, now: TimestampMs) -> Bytes {
-    batch_of(record_bytes, 64 << 10, now)
-}
 
 fn batch_of(record_bytes: usize, batch_bytes: usize, now: TimestampMs) -> Bytes {
     let mut builder = BatchBuilder::new(Offset::ZERO);
@@ -38,35 +39,30 @@ fn batch_of(record_bytes: usize, batch_bytes: usize, now: TimestampMs) -> Bytes 
     builder.build().unwrap()
 }
 
-fn open(path: &Path) -> Arc<LogDirectory> {
-    let environment = LogEnvironment {
-        disk: Arc::new(FileDisk),
-        catalog_opener: Arc::new(|path| {
-            SledCatalog::open(path).map(|catalog| Arc::new(catalog) as Arc<dyn Catalog>)
-        }),
-        clock: Arc::new(SystemClock::new()),
-        offload: Arc::new(InlineOffload),
-        random: Arc::new(SystemRandom),
-        boot_id: String::new(),
-    };
-    let options =
-        LogDirectoryOptions { path: path.to_owned(), cluster_id: None, node_id: NodeId(1) };
-    LogDirectory::open(options, environment).unwrap()
+/// The yardstick: the checksum and one write per batch.
+struct Bare {
+    files: Vec<File>,
+    written: usize,
 }
 
-fn bare_round(file: &File, batch: &Bytes, position: &mut u64) -> Duration {
-    let start = Instant::now();
-    for _ in 0..BATCHES_PER_ROUND {
-        assert_ne!(crc32c::crc32c(&batch[21..]), 0);
-        file.write_all_at(batch, *position).unwrap();
-        *position += batch.len() as u64;
+impl Bare {
+    fn round(&mut self, batch: &Bytes, batches: usize) -> Duration {
+        let start = Instant::now();
+        for _ in 0..batches {
+            assert_ne!(crc32c::crc32c(&batch[21..]), 0);
+            let file = &self.files[self.written % self.files.len()];
+            let position = self.written / self.files.len() * batch.len();
+            file.write_all_at(batch, position as u64).unwrap();
+            self.written += 1;
+        }
+        start.elapsed()
     }
-    start.elapsed()
 }
 
-fn log_round(log: &Log, batch: &Bytes) -> Duration {
+fn log_round(logs: &[Arc<Log>], batch: &Bytes, batches: usize) -> Duration {
     let start = Instant::now();
-    for _ in 0..BATCHES_PER_ROUND {
+    for index in 0..batches {
+        let log = &logs[index % logs.len()];
         log.append_as_leader(batch.clone(), LeaderEpoch(0), AppendOrigin::Client).unwrap();
     }
     start.elapsed()
@@ -121,9 +117,9 @@ fn contended(threads: usize, append: impl Fn() + Sync) -> f64 {
 /// that wait gathered into one write, and to a log. Medians of interleaved rounds.
 fn contention() {
     let directory = tempfile::tempdir().unwrap();
-    let logs = open(&directory.path().join("logs"));
+    let logs = data_directory::open(&directory.path().join("logs"), Arc::new(InlineOffload), 1);
     let batch = batch_of(900, 1 << 10, SystemClock::new().wall());
-    for threads in [1usize, 2, 4, 8, 16] {
+    for threads in [1usize, 4, 16, 64] {
         let topic = format!("bench-{threads}");
         let partition = TopicPartition::new(topic.as_str(), 0);
         let id = TopicId(uuid::Uuid::from_u128(threads as u128 + 1));
@@ -151,41 +147,62 @@ fn contention() {
     }
 }
 
-fn main() {
-    for record_bytes in [1024, 100] {
-        let directory = tempfile::tempdir().unwrap();
-        let logs = open(&directory.path().join("logs"));
-        let batch = batch(record_bytes, SystemClock::new().wall());
-        let partition = TopicPartition::new("bench", 0);
-        let log = logs.create(&partition, TopicId(uuid::Uuid::from_u128(1)), LogConfig::default());
-        let log = log.unwrap();
-        let file = File::create(directory.path().join("bare")).unwrap();
-        let mut position = 0;
-        let mut ratios = Vec::new();
-        let (mut bare, mut ours) = (Duration::ZERO, Duration::ZERO);
-        for round in 0..ROUNDS {
-            // Whoever comes second finds the allocator warm: take turns.
-            let (bare_time, log_time) = if round % 2 == 0 {
-                let bare_time = bare_round(&file, &batch, &mut position);
-                (bare_time, log_round(&log, &batch))
-            } else {
-                let log_time = log_round(&log, &batch);
-                (bare_round(&file, &batch, &mut position), log_time)
-            };
-            bare += bare_time;
-            ours += log_time;
-            ratios.push(bare_time.as_secs_f64() / log_time.as_secs_f64());
-        }
-        ratios.sort_by(f64::total_cmp);
-        let megabytes = (batch.len() * BATCHES_PER_ROUND * ROUNDS) as f64 / 1e6;
-        println!(
-            "{record_bytes} B records, {} B batches: bare {:.0} MB/s, log {:.0} MB/s, ratio {:.3} (median of {ROUNDS} rounds {:.3})",
-            batch.len(),
-            megabytes / bare.as_secs_f64(),
-            megabytes / ours.as_secs_f64(),
-            bare.as_secs_f64() / ours.as_secs_f64(),
-            ratios[ROUNDS / 2],
-        );
+/// The same batch, round the partitions, by a bare loop and by logs, in interleaved rounds.
+fn beside_a_bare_loop(partitions: usize, batch_bytes: usize, record_bytes: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = data_directory::open(&directory.path().join("logs"), Arc::new(InlineOffload), 1);
+    let batch = batch_of(record_bytes, batch_bytes, SystemClock::new().wall());
+    let batches = (ROUND_BYTES / batch.len()).max(partitions);
+    let mut bare = Bare {
+        files: (0..partitions)
+            .map(|index| File::create(directory.path().join(format!("bare-{index}"))).unwrap())
+            .collect(),
+        written: 0,
+    };
+    let ours: Vec<Arc<Log>> = (0..partitions)
+        .map(|index| {
+            let partition = TopicPartition::new("bench", i32::try_from(index).unwrap());
+            let id = TopicId(uuid::Uuid::from_u128(1));
+            logs.create(&partition, id, LogConfig::default()).unwrap()
+        })
+        .collect();
+    // The first pages of a file cost more than the rest.
+    bare.round(&batch, batches);
+    log_round(&ours, &batch, batches);
+    let mut samples = Vec::new();
+    for round in 0..ROUNDS {
+        // Whoever comes second finds the allocator warm: take turns.
+        samples.push(if round % 2 == 0 {
+            let bare_time = bare.round(&batch, batches);
+            (bare_time, log_round(&ours, &batch, batches))
+        } else {
+            let log_time = log_round(&ours, &batch, batches);
+            (bare.round(&batch, batches), log_time)
+        });
     }
+    let bare: Duration = samples.iter().map(|(bare, _)| *bare).sum();
+    let ours: Duration = samples.iter().map(|(_, ours)| *ours).sum();
+    let mut ratios: Vec<f64> =
+        samples.iter().map(|(bare, ours)| bare.as_secs_f64() / ours.as_secs_f64()).collect();
+    ratios.sort_by(f64::total_cmp);
+    let megabytes = (batch.len() * batches * ROUNDS) as f64 / 1e6;
+    println!(
+        "{partitions:>3} partitions, {:>7} B batches of {record_bytes} B records: bare {:.0} MB/s, \
+         log {:.0} MB/s, ratio {:.3} (median of {ROUNDS} rounds {:.3})",
+        batch.len(),
+        megabytes / bare.as_secs_f64(),
+        megabytes / ours.as_secs_f64(),
+        bare.as_secs_f64() / ours.as_secs_f64(),
+        ratios[ROUNDS / 2],
+    );
+}
+
+fn main() {
+    for partitions in [1, 100] {
+        for (batch_bytes, record_bytes) in [(1, 900), (16, 1024), (64, 1024), (1024, 1024)] {
+            beside_a_bare_loop(partitions, batch_bytes << 10, record_bytes);
+        }
+    }
+    beside_a_bare_loop(1, 64 << 10, 100);
     contention();
 }
