@@ -70,6 +70,11 @@ impl Replica {
         Ok(())
     }
 
+    /// Where its records begin; `None` if it has none.
+    pub fn first_offset(&self) -> Option<i64> {
+        self.records.keys().next().copied()
+    }
+
     /// The batches that hold offsets of `low..high`.
     pub fn between(&self, low: i64, high: i64) -> BTreeMap<i64, &Bytes> {
         let within = self.batches.range(..high).filter(|(_, (last, _))| *last >= low);

@@ -12,6 +12,9 @@ use crate::harness::Cluster;
 pub enum Promise {
     /// Everything from the log's start on.
     FromLogStart,
+    /// Everything from the log's start on, which retention moves, on each replica when its time
+    /// comes, as long as so many bytes stay.
+    NewestBytes(usize),
     /// The last record of each key.
     LastPerKey,
     /// Nothing: there is one replica, and it is damaged at times.
@@ -76,6 +79,13 @@ pub fn check(
             let nodes: Vec<i32> = replicas.iter().map(|(id, _)| *id).collect();
             findings.add("missing", format!("{topic}-{partition} is on {nodes:?} only"));
         }
+        let low = match promise {
+            Promise::NewestBytes(_) => {
+                let firsts = replicas.iter().filter_map(|(_, replica)| replica.first_offset());
+                firsts.max().unwrap_or(low).max(low)
+            }
+            _ => low,
+        };
         let there: Vec<&Acknowledged> =
             answers.acknowledged.iter().filter(|a| a.partition == partition).collect();
         for found in there.iter().filter(|found| found.offset >= high) {
@@ -88,8 +98,11 @@ pub fn check(
                 findings.add("unreadable", format!("{place}: {wrong}"));
             }
             let part = Part { writing, place: &place, replica, low, high };
+            if let Promise::NewestBytes(bytes) = promise {
+                part.keeps(bytes, findings);
+            }
             match promise {
-                Promise::FromLogStart => {
+                Promise::FromLogStart | Promise::NewestBytes(_) => {
                     part.is_whole(findings);
                     part.same_as(&replicas[0].1, findings);
                     part.has_all(&there, findings);
@@ -116,6 +129,16 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// Retention never leaves less; what was cut off the end after it may make it somewhat less.
+    fn keeps(&self, bytes: usize, findings: &mut Findings) {
+        let kept: usize =
+            self.replica.between(self.low, self.high).values().map(|batch| batch.len()).sum();
+        if self.low > 0 && kept < bytes / 2 {
+            let Part { place, low, .. } = self;
+            findings.add("removed too much", format!("{place}: {kept} bytes from {low} on"));
+        }
+    }
+
     fn is_whole(&self, findings: &mut Findings) {
         let Part { place, low, high, .. } = self;
         let missing: Vec<i64> =
