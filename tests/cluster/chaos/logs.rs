@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use ottla::record::{Record, batches};
+use ottla::record::{BatchHeader, Record, batches};
 
 use crate::chaos::admin::INCARNATION;
 use crate::chaos::load::number_in;
@@ -68,6 +68,20 @@ impl Replica {
             self.batches.insert(base, (batch.header.last_offset().0, batch.bytes));
         }
         Ok(())
+    }
+
+    /// How the batch that holds an offset says it came: reign, producer, sequence.
+    pub fn origin(&self, offset: i64) -> String {
+        let batch = self.batches.range(..=offset).next_back();
+        let header = batch.map(|(_, (_, bytes))| BatchHeader::parse(bytes));
+        let Some(Ok(header)) = header else { return "no batch".to_owned() };
+        let (epoch, first) = (header.partition_leader_epoch.0, header.base_offset.0);
+        let (producer, generation) = (header.producer_id.0, header.producer_epoch.0);
+        let (sequence, records) = (header.base_sequence, header.record_count);
+        format!(
+            "{records} from {first} of reign {epoch}, producer {producer} in epoch {generation} \
+             from sequence {sequence}"
+        )
     }
 
     /// Where its records begin; `None` if it has none.

@@ -190,14 +190,18 @@ impl Part<'_> {
             return;
         }
         let mut greatest = None;
-        let mut numbers = BTreeSet::new();
-        for (offset, found) in self.replica.records.range(self.low..) {
+        let mut numbers = BTreeMap::new();
+        for (&offset, found) in self.replica.records.range(self.low..) {
             let Some(number) = found.number else {
                 findings.add("foreign", format!("{}: {offset} has no number", self.place));
                 continue;
             };
-            if !numbers.insert(number) {
-                findings.add("twice", format!("{}: {number} again at {offset}", self.place));
+            if let Some(before) = numbers.insert(number, offset) {
+                let (place, replica) = (self.place, self.replica);
+                let (first, second) = (replica.origin(before), replica.origin(offset));
+                let what =
+                    format!("{place}: {number} at {before} ({first}), at {offset} ({second})");
+                findings.add("twice", what);
             } else if greatest > Some(number) {
                 findings.add("out of order", format!("{}: {number} at {offset}", self.place));
             }
