@@ -13,7 +13,7 @@ use crate::chaos::admin::Administrator;
 use crate::chaos::damage::{Damage, inflict};
 use crate::chaos::load::Load;
 use crate::chaos::{CUT, GROWS, config_of};
-use crate::harness::{Cluster, eventually};
+use crate::harness::{Cluster, eventually, eventually_within};
 
 /// No topic gets more partitions than this.
 const MOST_PARTITIONS: i32 = 6;
@@ -194,10 +194,13 @@ pub fn await_everything(cluster: &Cluster) {
     });
 }
 
+/// All that was written in a long run is read by all brokers, some times.
+const VERIFYING: Duration = Duration::from_secs(600);
+
 /// Waits until no broker finds anything on its disks that is not what was written.
 pub fn await_soundness(cluster: &Cluster) {
     let mut last = String::new();
-    eventually("everything on the disks to be sound", || {
+    eventually_within(VERIFYING, "everything on the disks to be sound", || {
         let output = cluster.ottla_output(&["log-dirs", "--verify"]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let text = text + &String::from_utf8_lossy(&output.stderr);
