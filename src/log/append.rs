@@ -335,7 +335,8 @@ fn check_sequence(
     if !checked {
         return Ok(None);
     }
-    match writer.producers.check(&producer_append(&batch.header))? {
+    let checked = writer.producers.check(&producer_append(&batch.header));
+    match checked.inspect_err(|error| tracing::debug!(%error, "refused"))? {
         Sequence::Next => Ok(None),
         Sequence::Duplicate(original) => Ok(Some(original)),
     }

@@ -152,6 +152,8 @@ impl Cluster {
             .arg("broker")
             .arg("--config")
             .arg(&node.config)
+            // What idempotent producers are refused tells what they do next.
+            .env("OTTLA_LOG", "info,ottla::log::append=debug")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

@@ -70,11 +70,20 @@ impl Replica {
         Ok(())
     }
 
+    fn header_at(&self, offset: i64) -> Option<BatchHeader> {
+        let (_, (_, bytes)) = self.batches.range(..=offset).next_back()?;
+        BatchHeader::parse(bytes).ok()
+    }
+
+    /// The producer of a record and its epoch.
+    pub fn producer_at(&self, offset: i64) -> Option<(i64, i16)> {
+        let header = self.header_at(offset)?;
+        Some((header.producer_id.0, header.producer_epoch.0))
+    }
+
     /// How the batch that holds an offset says it came: reign, producer, sequence.
     pub fn origin(&self, offset: i64) -> String {
-        let batch = self.batches.range(..=offset).next_back();
-        let header = batch.map(|(_, (_, bytes))| BatchHeader::parse(bytes));
-        let Some(Ok(header)) = header else { return "no batch".to_owned() };
+        let Some(header) = self.header_at(offset) else { return "no batch".to_owned() };
         let (epoch, first) = (header.partition_leader_epoch.0, header.base_offset.0);
         let (producer, generation) = (header.producer_id.0, header.producer_epoch.0);
         let (sequence, records) = (header.base_sequence, header.record_count);

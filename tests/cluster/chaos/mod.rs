@@ -65,7 +65,8 @@ const TOPICS: &[Topic] = &[
             ("internal.segment.bytes", "16000"),
             ("cleanup.policy", "compact"),
             ("min.cleanable.dirty.ratio", "0.1"),
-            ("delete.retention.ms", "2000"),
+            // A replica that lags for longer than this may keep what the others have forgotten.
+            ("delete.retention.ms", "20000"),
             ("segment.ms", "5000"),
         ],
     ),
