@@ -209,5 +209,5 @@ def compaction() -> None:
 
 
 all_at_once([(scenario.__name__, scenario) for scenario in [
-    deleting_records, offsets_topic_is_kafkas, recompressed_segments_are_kafkas, retention,
+    compaction, deleting_records, offsets_topic_is_kafkas, recompressed_segments_are_kafkas, retention,
     segments_are_kafkas]])
