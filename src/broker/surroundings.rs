@@ -89,6 +89,7 @@ impl AlterIsr for IsrLink {
                         leader_epoch: answer.leader_epoch,
                         partition_epoch: answer.partition_epoch,
                         isr: answer.isr,
+                        elr: answer.elr,
                     }),
                     Some(answer) => Err(answer.error),
                     None => Err(ErrorCode::UnknownServerError),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::controller::machine::draft::Draft;
+use crate::controller::machine::draft::{Draft, min_isr};
 use crate::controller::machine::settings::Settings;
 use crate::controller::machine::{
     AlterConfigs, AlteredConfig, ConfigChange, ConfigOperation, Decision, Refusal, Reply, Situation,
@@ -253,6 +253,21 @@ fn settle_eligible(
             push(draft, topic, index, next);
         }
     }
+}
+
+/// Ends the eligible leaders of partitions that have the minimum in sync as this controller sees it.
+/// A change of the configuration does so by itself; this is for a controller whose file has a lower
+/// minimum than the one before it: leaders commit nothing while there are any. Whether it did anything.
+pub(super) fn settle_by_minimum(situation: &Situation<'_>, draft: &mut Draft) -> bool {
+    let mut has_settled = false;
+    for (topic, index, partition) in situation.image.partitions() {
+        let min_isr = min_isr(situation, topic, partition);
+        if let Some(next) = without_eligible(partition, min_isr) {
+            push(draft, topic, index, next);
+            has_settled = true;
+        }
+    }
+    has_settled
 }
 
 fn push(draft: &mut Draft, topic: &Topic, index: PartitionId, next: Partition) {

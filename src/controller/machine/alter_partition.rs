@@ -47,6 +47,7 @@ fn alter_one(
         leader: state.leader,
         leader_epoch: state.leader_epoch,
         isr: state.isr.clone(),
+        elr: state.elr.clone(),
         recovery: state.recovery,
         partition_epoch: state.partition_epoch,
     };
@@ -137,6 +138,7 @@ fn failed(item: &AlterPartitionItem, error: ErrorCode) -> AlteredPartition {
         leader: None,
         leader_epoch: LeaderEpoch::NONE,
         isr: Vec::new(),
+        elr: Vec::new(),
         recovery: LeaderRecoveryState::Recovered,
         partition_epoch: PartitionEpoch(-1),
     }

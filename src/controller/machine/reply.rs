@@ -93,6 +93,8 @@ pub struct AlteredPartition {
     pub leader_epoch: LeaderEpoch,
     /// The ISR.
     pub isr: Vec<NodeId>,
+    /// The eligible leaders outside the ISR: while there are any, the leader commits nothing.
+    pub elr: Vec<NodeId>,
     /// Whether an unclean election is still to be repaired.
     pub recovery: LeaderRecoveryState,
     /// The registration's version.

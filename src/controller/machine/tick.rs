@@ -4,20 +4,24 @@ use crate::controller::machine::directories::DirectoryLoads;
 use crate::controller::machine::draft::{Draft, elect_leaderless};
 use crate::controller::machine::fencing::current;
 use crate::controller::machine::{
-    Decision, LogEnd, MAX_PARTITION_CHANGES, Note, Reply, Situation, elect_leaders, replicas,
+    Decision, LogEnd, MAX_PARTITION_CHANGES, Note, Reply, Situation, alter_configs, elect_leaders,
+    replicas,
 };
 use crate::metadata::{Cause, Partition, Topic, election};
 use crate::types::{BrokerEpoch, ErrorCode, NodeId, PartitionId};
 
-/// Notes who is unfenced, elects where an election was left undone, gives leadership back to
-/// preferred leaders, and recovers partitions that lost everybody.
+/// Notes who is unfenced, elects where an election was left undone, ends eligible leaders that the
+/// minimum no longer asks for, gives leadership back to preferred leaders, and recovers partitions that lost everybody.
 pub(super) fn tick(situation: &Situation<'_>) -> Decision {
     let mut draft = Draft::default();
     note_unfenced(situation, &mut draft);
     elect_leaderless(situation, &mut draft, Cause::Unfenced, &|partition, node| {
         election::is_active_replica(situation.image, partition, node)
     });
-    elect_leaders::balance(situation, &mut draft, MAX_PARTITION_CHANGES);
+    // Both are about partitions with leaders: a decision changes each only once.
+    if !alter_configs::settle_by_minimum(situation, &mut draft) {
+        elect_leaders::balance(situation, &mut draft, MAX_PARTITION_CHANGES);
+    }
     settle_reported(situation, &mut draft);
     draft.reply(Reply::Done)
 }

@@ -13,7 +13,7 @@ use crate::types::{DirectoryId, NodeId};
 pub const MAGIC: [u8; 4] = [0xFF, b'O', b'T', b'T'];
 
 /// The version of everything after the magic.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// No frame may be longer: a snapshot's chunk or a few entries of at most 1 MiB fit well.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;

@@ -79,6 +79,8 @@ pub struct IsrConfirmed {
     pub partition_epoch: PartitionEpoch,
     /// The in-sync replicas as they are now.
     pub isr: Vec<NodeId>,
+    /// The eligible leaders outside the ISR as they are now.
+    pub elr: Vec<NodeId>,
 }
 
 impl IsrState {

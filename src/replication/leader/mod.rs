@@ -31,6 +31,9 @@ pub struct Assignment {
     pub replicas: BTreeSet<NodeId>,
     /// Those in sync.
     pub isr: BTreeSet<NodeId>,
+    /// Those outside the ISR that may be elected, since the controller holds the ISR for too small
+    /// to commit anything (KIP-966).
+    pub elr: BTreeSet<NodeId>,
     /// Those whose data directory is offline.
     pub offline: BTreeSet<NodeId>,
     /// The leader's reign.
@@ -109,6 +112,8 @@ pub struct LeaderState {
     followers: BTreeMap<NodeId, FollowerProgress>,
     offline: BTreeSet<NodeId>,
     isr: IsrState,
+    /// The eligible leaders of the version that `isr` is of.
+    elr: BTreeSet<NodeId>,
     high_watermark: Offset,
     min_isr: usize,
     lag_max: Duration,
@@ -153,6 +158,7 @@ impl LeaderState {
             followers,
             offline: assignment.offline.clone(),
             isr: IsrState::Committed { isr: assignment.isr.clone() },
+            elr: assignment.elr.clone(),
             high_watermark,
             min_isr,
             lag_max,
@@ -176,6 +182,7 @@ impl LeaderState {
         if assignment.partition_epoch > self.partition_epoch {
             self.partition_epoch = assignment.partition_epoch;
             self.isr = IsrState::Committed { isr: assignment.isr.clone() };
+            self.elr.clone_from(&assignment.elr);
             self.no_expand_before = now;
         }
         self.offline.clone_from(&assignment.offline);
@@ -352,13 +359,14 @@ impl LeaderState {
         }
         self.partition_epoch = confirmed.partition_epoch;
         self.isr = IsrState::Committed { isr: confirmed.isr.into_iter().collect() };
+        self.elr = confirmed.elr.into_iter().collect();
         let high_watermark = self.advance(around);
         Answered::Confirmed(Progressed { high_watermark, proposal: None })
     }
 
     /// Moves the high watermark up as far as rules 6 and 8 allow; the new one, if it rose.
     pub fn advance(&mut self, around: Surroundings<'_>) -> Option<Offset> {
-        if self.isr.committed().len() < self.effective_min_isr() {
+        if self.is_below_minimum() {
             return None;
         }
         let held_back_by = |(node, progress): (&NodeId, &FollowerProgress)| {
@@ -380,9 +388,17 @@ impl LeaderState {
         self.min_isr.min(self.followers.len() + 1)
     }
 
+    /// Rules 8 and 14. The minimum that this node knows may not be the one that the controller counted
+    /// by: an answer to a proposal is here before the metadata with a higher minimum, and the two may
+    /// have different files. Who is eligible to lead came with the ISR, so it cannot be out of step
+    /// with it: what is committed without an eligible leader is lost where that one is elected.
+    fn is_below_minimum(&self) -> bool {
+        self.isr.committed().len() < self.effective_min_isr() || !self.elr.is_empty()
+    }
+
     /// Rule 9: acks=all is refused up front while the ISR is below its minimum.
     pub fn check_acks_all(&self) -> Result<(), ErrorCode> {
-        if self.isr.committed().len() < self.effective_min_isr() {
+        if self.is_below_minimum() {
             return Err(ErrorCode::NotEnoughReplicas);
         }
         Ok(())

@@ -13,6 +13,17 @@ fn second(seconds: u64) -> Monotonic {
     Monotonic(Duration::from_secs(seconds))
 }
 
+fn reign(assignment: &Assignment) -> Reign<'_> {
+    Reign {
+        local: LOCAL,
+        assignment,
+        epoch_start: Offset(100),
+        high_watermark: Offset(90),
+        min_isr: 1,
+        lag_max: LAG_MAX,
+    }
+}
+
 /// A leader (node 1) in epoch 5, version 10, with the world around it.
 struct Stage {
     leader: LeaderState,
@@ -24,14 +35,7 @@ struct Stage {
 impl Stage {
     fn new(replicas: &[i32], isr: &[i32], min_isr: usize) -> Self {
         let assignment = assignment(replicas, isr, 5, 10);
-        let reign = Reign {
-            local: LOCAL,
-            assignment: &assignment,
-            epoch_start: Offset(100),
-            high_watermark: Offset(90),
-            min_isr,
-            lag_max: LAG_MAX,
-        };
+        let reign = Reign { min_isr, ..reign(&assignment) };
         let standings = replicas
             .iter()
             .map(|id| {
@@ -123,6 +127,7 @@ fn assignment(replicas: &[i32], isr: &[i32], leader_epoch: i32, version: i32) ->
     Assignment {
         replicas: nodes(replicas),
         isr: nodes(isr),
+        elr: BTreeSet::new(),
         offline: BTreeSet::new(),
         leader_epoch: LeaderEpoch(leader_epoch),
         partition_epoch: PartitionEpoch(version),
@@ -134,6 +139,7 @@ fn confirmed(isr: &[i32], version: i32) -> IsrConfirmed {
         leader_epoch: LeaderEpoch(5),
         partition_epoch: PartitionEpoch(version),
         isr: isr.iter().copied().map(NodeId).collect(),
+        elr: Vec::new(),
     }
 }
 
@@ -312,6 +318,37 @@ fn rule_08_the_minimum_is_no_more_than_the_replicas() {
         let stage = Stage::new(replicas, replicas, configured);
         assert_eq!(stage.leader.effective_min_isr(), effective, "{replicas:?} {configured}");
     }
+}
+
+/// The controller knows of a higher minimum before this node does, or has another file.
+#[test]
+fn rule_08_beside_eligible_leaders_nothing_is_committed_whatever_the_minimum_here() {
+    let mut stage = Stage::new(&[1, 2, 3], &[1, 2, 3], 1);
+    stage.fetch(2, 100);
+    stage.fetch(3, 100);
+    stage.log_end = Offset(120);
+    stage.now = second(31);
+    let proposal = stage.shrink().expect("a proposal to shrink");
+    let answer = IsrConfirmed { elr: vec![NodeId(2), NodeId(3)], ..confirmed(&[1], 11) };
+    assert_eq!(stage.answer(proposal.id, Ok(answer)), Answered::Confirmed(Progressed::default()));
+    assert_eq!(stage.advance(), 100, "2 and 3 may be elected");
+    assert_eq!(stage.leader.check_acks_all(), Err(ErrorCode::NotEnoughReplicas));
+    // The same version as metadata changes nothing; a version without them does.
+    let eligible = Assignment { elr: nodes(&[2, 3]), ..assignment(&[1, 2, 3], &[1], 5, 11) };
+    assert!(stage.leader.update(&eligible, stage.now));
+    assert_eq!(stage.advance(), 100);
+    assert!(stage.update(&[1, 2, 3], &[1], 12), "the minimum was lowered");
+    assert_eq!(stage.advance(), 120);
+    assert_eq!(stage.leader.check_acks_all(), Ok(()));
+}
+
+#[test]
+fn rule_08_a_reign_that_begins_beside_eligible_leaders_commits_nothing() {
+    let eligible = Assignment { elr: nodes(&[2]), ..assignment(&[1, 2, 3], &[1], 5, 10) };
+    let stage = Stage::new(&[1, 2, 3], &[1], 1);
+    let mut leader = LeaderState::new(reign(&eligible), second(0));
+    let around = Surroundings { log_end: Offset(120), now: second(0), standings: &stage.standings };
+    assert_eq!(leader.advance(around), None);
 }
 
 #[test]

@@ -10,13 +10,12 @@ pub(super) struct View {
     pub(super) leader: Option<NodeId>,
     pub(super) assignment: Assignment,
     pub(super) standings: Standings,
-    eligible: BTreeSet<NodeId>,
+    pub(super) min_isr: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Controller {
     pub(super) history: Vec<View>,
-    min_isr: usize,
     next_broker_epoch: i64,
 }
 
@@ -33,13 +32,14 @@ impl Controller {
             assignment: Assignment {
                 replicas: nodes.clone(),
                 isr: nodes,
+                elr: BTreeSet::new(),
                 offline: BTreeSet::new(),
                 leader_epoch: LeaderEpoch(0),
                 partition_epoch: PartitionEpoch(0),
             },
-            eligible: BTreeSet::new(),
+            min_isr,
         };
-        Self { history: vec![view], min_isr, next_broker_epoch: 100 }
+        Self { history: vec![view], next_broker_epoch: 100 }
     }
 
     pub(super) fn current(&self) -> &View {
@@ -48,7 +48,8 @@ impl Controller {
 
     /// The replicas that must hold everything committed.
     pub(super) fn holders(&self) -> BTreeSet<NodeId> {
-        self.current().assignment.isr.union(&self.current().eligible).copied().collect()
+        let known = &self.current().assignment;
+        known.isr.union(&known.elr).copied().collect()
     }
 
     fn change(&mut self, change: impl FnOnce(&mut View)) {
@@ -57,7 +58,7 @@ impl Controller {
         let old = self.current();
         let touched = view.assignment.isr != old.assignment.isr
             || view.leader != old.leader
-            || view.eligible != old.eligible;
+            || view.assignment.elr != old.assignment.elr;
         if view.leader != old.leader {
             view.assignment.leader_epoch = view.assignment.leader_epoch.next();
         }
@@ -92,13 +93,13 @@ impl Controller {
             return Err(ErrorCode::IneligibleReplica);
         }
         let isr: BTreeSet<NodeId> = proposal.isr.iter().map(|member| member.node).collect();
-        let min_isr = self.min_isr;
-        self.change(|view| set_isr(view, isr, min_isr, None));
+        self.change(|view| set_isr(view, isr, None));
         let now = &self.current().assignment;
         Ok(IsrConfirmed {
             leader_epoch: now.leader_epoch,
             partition_epoch: now.partition_epoch,
             isr: now.isr.iter().copied().collect(),
+            elr: now.elr.iter().copied().collect(),
         })
     }
 
@@ -109,14 +110,13 @@ impl Controller {
     }
 
     fn leave(&mut self, node: NodeId, unclean: bool) {
-        let min_isr = self.min_isr;
         self.change(|view| {
             if let Some(standing) = view.standings.get_mut(&node) {
                 standing.is_active = false;
             }
             let mut isr = view.assignment.isr.clone();
             isr.remove(&node);
-            set_isr(view, isr, min_isr, unclean.then_some(node));
+            set_isr(view, isr, unclean.then_some(node));
             elect(view);
         });
     }
@@ -142,6 +142,15 @@ impl Controller {
         }
     }
 
+    /// `min.insync.replicas` is configured anew. Where that ends the eligible leaders, they end first.
+    pub(super) fn configure(&mut self, min_isr: usize) {
+        let current = self.current();
+        if current.leader.is_some() && current.assignment.isr.len() >= min_isr {
+            self.change(|view| view.assignment.elr.clear());
+        }
+        self.change(|view| view.min_isr = min_isr);
+    }
+
     pub(super) fn prefer(&mut self, node: NodeId) {
         if self.current().assignment.isr.contains(&node) && self.current().leader.is_some() {
             self.change(|view| view.leader = Some(node));
@@ -150,15 +159,15 @@ impl Controller {
 }
 
 /// Rule 14: below the minimum, those who leave stay eligible to lead.
-fn set_isr(view: &mut View, isr: BTreeSet<NodeId>, min_isr: usize, unclean: Option<NodeId>) {
+fn set_isr(view: &mut View, isr: BTreeSet<NodeId>, unclean: Option<NodeId>) {
     let holders: BTreeSet<NodeId> = view
         .assignment
         .isr
-        .union(&view.eligible)
+        .union(&view.assignment.elr)
         .copied()
         .filter(|it| Some(*it) != unclean)
         .collect();
-    view.eligible = if isr.len() >= min_isr {
+    view.assignment.elr = if isr.len() >= view.min_isr {
         BTreeSet::new()
     } else {
         holders.difference(&isr).copied().collect()
@@ -173,11 +182,14 @@ fn elect(view: &mut View) {
         return;
     }
     let isr = view.assignment.isr.iter().copied().find(is_active);
-    let eligible = view.eligible.iter().copied().find(is_active);
+    let eligible = view.assignment.elr.iter().copied().find(is_active);
     view.leader = match (isr, eligible) {
         (Some(member), _) => Some(member),
         (None, Some(member)) if view.assignment.isr.is_empty() => {
-            view.eligible.remove(&member);
+            view.assignment.elr.remove(&member);
+            if view.min_isr <= 1 {
+                view.assignment.elr.clear();
+            }
             view.assignment.isr = BTreeSet::from([member]);
             Some(member)
         }

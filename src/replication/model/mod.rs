@@ -1,5 +1,6 @@
 //! A small model check of the pure cores: three replicas, a controller, mail that is delayed, lost
-//! and doubled, crashes, lost page caches, false fencing, elections; by seed. After every step:
+//! and doubled, crashes, lost page caches, false fencing, elections, other minima of
+//! replicas in sync; by seed. After every step:
 //! nothing committed is lost, the high watermark never goes back within a reign, and all logs are
 //! the same up to their high watermarks. At the end everything heals and must converge.
 
@@ -131,6 +132,12 @@ impl World {
             970..984 => self.unfence(node),
             984..986 => self.tick(node, self.lag_max / 2),
             986..989 => self.controller.prefer(node),
+            989..991 => {
+                let min_isr = self.random.random_range(1..=3);
+                if min_isr > 1 || self.all_have_their_caches() {
+                    self.controller.configure(min_isr);
+                }
+            }
             _ => self.replicas.get_mut(&node).unwrap().log.flush(),
         }
         self.check();
@@ -372,6 +379,7 @@ impl World {
         let epoch = view.assignment.leader_epoch;
         match &mut replica.role {
             Role::Leader(leader) if leader.leader_epoch() == epoch => {
+                leader.set_min_isr(view.min_isr);
                 leader.update(&view.assignment, now);
             }
             _ if view.leader == Some(node) => {
@@ -381,7 +389,7 @@ impl World {
                     assignment: &view.assignment,
                     epoch_start: replica.log.end(),
                     high_watermark: replica.log.high_watermark,
-                    min_isr: MIN_ISR,
+                    min_isr: view.min_isr,
                     lag_max: self.lag_max,
                 };
                 replica.role = Role::Leader(LeaderState::new(reign, now));
@@ -421,7 +429,11 @@ impl World {
     /// time; and another replica that holds everything committed must be left.
     fn may_lose_power(&self, node: NodeId) -> bool {
         let another_holds = self.controller.holders().iter().any(|other| *other != node);
-        another_holds && self.replicas.values().all(|replica| !replica.lost_its_cache)
+        another_holds && self.controller.current().min_isr > 1 && self.all_have_their_caches()
+    }
+
+    fn all_have_their_caches(&self) -> bool {
+        self.replicas.values().all(|replica| !replica.lost_its_cache)
     }
 
     fn restart(&mut self, node: NodeId) {

@@ -29,6 +29,7 @@ impl Registration {
             assignment: Assignment {
                 replicas: partition.replicas.iter().copied().collect(),
                 isr: partition.isr.iter().copied().collect(),
+                elr: partition.elr.iter().copied().collect(),
                 offline: image.offline_replicas(partition).collect(),
                 leader_epoch: partition.leader_epoch,
                 partition_epoch: partition.partition_epoch,

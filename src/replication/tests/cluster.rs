@@ -1,7 +1,7 @@
 //! Several nodes in one process. The test is the controller: it changes the metadata and says who
 //! learns of it; ISR changes that leaders propose are taken as the real one would take them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use super::service::ReplicaService;
 use crate::log::{Log, LogDirectory, LogDirectoryOptions, LogEnvironment, settle_moves};
 use crate::metadata::{
     BrokerRegistration, Cause, ConfigResource, Endpoint, Image, LeaderRecoveryState,
-    MetadataRecord, Partition as Registered, SecurityProtocol, Topic,
+    MetadataRecord, Partition as Registered, SecurityProtocol, Topic, election,
 };
 use crate::net::server::{Server, ServerLimits};
 use crate::net::{HostPort, Network, TcpNetwork};
@@ -43,6 +43,9 @@ pub(super) struct Controller {
     nodes: Mutex<BTreeMap<NodeId, Arc<Seen>>>,
     /// What it answers to ISR changes instead of taking them.
     refuses: Mutex<Option<ErrorCode>>,
+    /// The nodes that learn of nothing new.
+    withheld: Mutex<BTreeSet<NodeId>>,
+    min_isr: usize,
     pub(super) asked: Mutex<Vec<IsrChange>>,
 }
 
@@ -83,10 +86,11 @@ impl Controller {
         if let Some(error) = *self.refuses.lock() {
             return Err(error);
         }
-        let known = {
+        let (known, min_isr) = {
             let image = self.image.lock();
             let topic = image.topic_by_id(change.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
             let known = topic.partition(change.partition).unwrap().clone();
+            let min_isr = configured_min_isr(topic).unwrap_or(self.min_isr);
             let eligible = change.isr.iter().all(|member| {
                 image.broker(member.node).is_some_and(|broker| {
                     broker.is_active() && broker.broker_epoch == member.broker_epoch
@@ -101,15 +105,21 @@ impl Controller {
             if !eligible {
                 return Err(ErrorCode::IneligibleReplica);
             }
-            known
+            (known, min_isr)
         };
-        let isr: Vec<NodeId> = change.isr.iter().map(|member| member.node).collect();
-        let state = Registered {
-            isr: isr.clone(),
-            partition_epoch: known.partition_epoch.next(),
-            ..(*known).clone()
+        let reported = election::Change {
+            isr: change.isr.iter().map(|member| member.node).collect(),
+            unclean: &[],
+            min_isr: election::effective_min_isr(min_isr, known.replicas.len()),
+            search: election::Search::Any,
+            may_lead: &|_| true,
+        };
+        let state = match election::change(&known, &reported) {
+            Some(outcome) => outcome.partition,
+            None => (*known).clone(),
         };
         let (leader_epoch, partition_epoch) = (state.leader_epoch, state.partition_epoch);
+        let (isr, elr) = (state.isr.clone(), state.elr.clone());
         self.record(MetadataRecord::Partition {
             topic_id: change.topic_id,
             partition: change.partition,
@@ -117,7 +127,7 @@ impl Controller {
             cause: Cause::IsrReported(from),
         });
         self.publish();
-        Ok(IsrConfirmed { leader_epoch, partition_epoch, isr })
+        Ok(IsrConfirmed { leader_epoch, partition_epoch, isr, elr })
     }
 
     /// Takes down where replicas of `from` lie.
@@ -147,7 +157,9 @@ impl Controller {
 
     fn publish(&self) {
         let nodes = self.nodes.lock().clone();
-        nodes.keys().for_each(|node| self.publish_to(*node));
+        let withheld = self.withheld.lock().clone();
+        let told = nodes.keys().filter(|node| !withheld.contains(node));
+        told.for_each(|node| self.publish_to(*node));
     }
 
     fn publish_to(&self, node: NodeId) {
@@ -160,6 +172,10 @@ impl Controller {
     }
 }
 
+fn configured_min_isr(topic: &Topic) -> Option<usize> {
+    topic.configs.get("min.insync.replicas").and_then(|it| it.parse().ok())
+}
+
 /// What a node's surroundings are told and say.
 pub(super) struct NodeWorld {
     settings: TopicSettings,
@@ -168,9 +184,8 @@ pub(super) struct NodeWorld {
 
 impl Surrounds for NodeWorld {
     fn settings(&self, _image: &Image, topic: &Topic) -> TopicSettings {
-        let min_isr = topic.configs.get("min.insync.replicas").and_then(|it| it.parse().ok());
         let mut settings = self.settings.clone();
-        settings.min_isr = min_isr.unwrap_or(settings.min_isr);
+        settings.min_isr = configured_min_isr(topic).unwrap_or(settings.min_isr);
         if let Some(policy) = topic.configs.get("cleanup.policy") {
             settings.log.cleanup_compact = policy.contains("compact");
             settings.log.cleanup_delete = policy.contains("delete");
@@ -245,6 +260,8 @@ impl Cluster {
                 image: Mutex::default(),
                 nodes: Mutex::default(),
                 refuses: Mutex::default(),
+                withheld: Mutex::default(),
+                min_isr: settings.min_isr,
                 asked: Mutex::default(),
             }),
             machines: (1..=count).map(|id| (NodeId(id), machine())).collect(),
@@ -393,6 +410,17 @@ impl Cluster {
         *self.controller.refuses.lock() = error;
     }
 
+    /// From now on that node learns of nothing new.
+    pub(super) fn withhold_from(&self, node: i32) {
+        self.controller.withheld.lock().insert(NodeId(node));
+    }
+
+    /// Tells everybody what was withheld.
+    pub(super) fn withhold_no_more(&self) {
+        self.controller.withheld.lock().clear();
+        self.publish();
+    }
+
     /// Makes a topic of one partition and lets everybody know.
     pub(super) fn create(&mut self, name: &str, replicas: &[i32]) -> TopicId {
         let topic_id = TopicId(Uuid::from_u128(self.next_topic));
@@ -496,6 +524,12 @@ impl Cluster {
         let mut isr: Vec<i32> = partition.isr.iter().map(|node| node.0).collect();
         isr.sort_unstable();
         isr
+    }
+
+    /// The replicas of `orders` outside the ISR that may be elected.
+    pub(super) fn elr(&self) -> Vec<i32> {
+        let image = self.controller.image.lock();
+        image.partition(&orders()).unwrap().elr.iter().map(|node| node.0).collect()
     }
 
     pub(super) fn broker_epoch(&self, node: i32) -> BrokerEpoch {

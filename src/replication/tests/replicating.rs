@@ -6,6 +6,8 @@ use super::cluster::{Cluster, batch, eventually, idempotent, settings};
 use crate::replication::ReplicaOptions;
 use crate::types::{ErrorCode, Offset, TopicPartition};
 
+const SOON: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn what_is_acknowledged_is_on_every_replica() {
     let cluster = Cluster::with_orders(2).await;
@@ -124,6 +126,38 @@ async fn rule_11_a_silent_follower_is_dropped_from_the_isr_and_the_rest_goes_on(
     cluster.kill(3).await;
     assert!(cluster.produce(1, 3, -1).await.is_ok(), "once the ISR is without 3");
     assert_eq!(cluster.isr(), [1, 2]);
+}
+
+/// The controller has the higher minimum and counts the dropped followers as eligible leaders; the
+/// leader hears of the smaller ISR, by the answer to its proposal, before it hears of the minimum.
+#[tokio::test]
+async fn rule_14_a_leader_that_has_not_heard_of_a_higher_minimum_commits_nothing_below_it() {
+    let options = ReplicaOptions {
+        lag_max: Duration::from_millis(600),
+        fetch_wait_max: Duration::from_millis(100),
+        ..ReplicaOptions::default()
+    };
+    let mut cluster = Cluster::start_with(3, settings(1), options).await;
+    cluster.create("orders", &[1, 2, 3]);
+    cluster.until_leading(1).await;
+    cluster.produce(1, 3, -1).await.unwrap();
+    cluster.until_same(&[1, 2, 3]).await;
+    cluster.withhold_from(1);
+    cluster.configure("min.insync.replicas", "2");
+    cluster.kill(2).await;
+    cluster.kill(3).await;
+    let partition = cluster.orders_on(1);
+    let waiting = partition.produce(batch(1), -1).unwrap();
+    let is_alone = || partition.describe().isr.len() == 1;
+    eventually("the leader to be alone", is_alone).await;
+    assert_eq!(cluster.elr(), [2, 3], "any of them may lead next");
+    assert_eq!(partition.committed(&waiting), None, "neither of them has it");
+    assert_eq!(cluster.produce(1, 1, -1).await, Err(ErrorCode::NotEnoughReplicas));
+    cluster.withhold_no_more();
+    cluster.run(2).await;
+    let results = cluster.node(1).replicas.wait_committed(vec![(partition, waiting)], SOON).await;
+    assert_eq!(results, [Ok(())], "once two have it");
+    assert_eq!(cluster.elr(), [] as [i32; 0]);
 }
 
 #[tokio::test]

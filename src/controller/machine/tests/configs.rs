@@ -248,6 +248,39 @@ fn a_lower_minimum_ends_eligible_leaders_that_will_lack_what_is_acknowledged_now
     assert_eq!(world.state(), (1, vec![1], vec![], vec![]));
 }
 
+/// Files of controllers may differ: only the active one decides, by its own, and the entry holds what it
+/// decided. Leaders commit nothing beside eligible leaders, so the next controller may end them.
+#[test]
+fn the_next_controller_ends_eligible_leaders_that_its_own_file_does_not_ask_for() {
+    let mut world = World::of(3).with_topic();
+    world.set_isr(&[1]);
+    assert_eq!(world.state(), (1, vec![1], vec![2, 3], vec![]));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.state(), (1, vec![1], vec![2, 3], vec![]), "the minimum is still 2");
+    // Another controller takes over. Every node that applies its entry has the same image, whatever
+    // its own file says.
+    world.options.broker_defaults.insert("min.insync.replicas".into(), "1".into());
+    let applied = world.records.len();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.state(), (1, vec![1], vec![], vec![]));
+    assert_eq!(world.records.len(), applied + 1);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.records.len(), applied + 1, "once");
+}
+
+#[test]
+fn the_answer_to_a_leader_names_those_who_may_be_elected() {
+    let mut world = World::of(3).with_topic();
+    let command = Command::AlterPartition(AlterPartition {
+        node_id: NodeId(1),
+        broker_epoch: world.epoch(1),
+        partitions: vec![world.item(&[1])],
+    });
+    let Reply::AlteredPartitions(answers) = world.run(command) else { panic!("another answer") };
+    assert_eq!(answers[0].isr, nodes(&[1]));
+    assert_eq!(answers[0].elr, nodes(&[2, 3]));
+}
+
 #[test]
 fn an_offline_partition_is_elected_once_unclean_elections_are_switched_on() {
     for resource in [topic("t"), ConfigResource::DefaultBroker] {
