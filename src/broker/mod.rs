@@ -8,6 +8,7 @@
 //! - `directories`: the data directories together; `entry`: the way into service
 //! - `service`: what a listener serves; `handlers`: one file per API
 //! - [`open_files`]: how many the process may have open
+//! - [`loggers`]: what is logged, which changes while the node runs
 //! - `controller_link`, `producer_ids`, `auto_create`: what handlers ask of the active controller
 //! - `group_history`: rebalances on their way into their topic
 //! - `failed_directories`: data directories that fail while the broker runs
@@ -27,6 +28,7 @@ mod handlers;
 pub mod health;
 mod housekeeping;
 mod log_ends;
+pub mod loggers;
 mod mending;
 pub mod open_files;
 mod producer_ids;
@@ -42,6 +44,7 @@ pub mod unsafe_recovery;
 mod verification;
 
 pub use config::BrokerConfig;
+pub use loggers::Loggers;
 pub use seams::Seams;
 pub use server::Server;
 pub use start_error::StartError;

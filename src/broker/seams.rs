@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::broker::loggers::{DEFAULT_DIRECTIVES, Loggers};
 use crate::log::{CatalogOpener, kernel_boot_id};
 use crate::net::{Network, TcpNetwork};
 use crate::storage::{Catalog, CatalogError, Disk, FileDisk, Offload, SledCatalog, ThreadOffload};
@@ -35,10 +36,12 @@ pub struct Seams {
     pub quorum_offload: Arc<dyn Offload>,
     /// Which boot of the machine this is; empty if that is not known.
     pub boot_id: String,
+    /// What is logged.
+    pub loggers: Arc<Loggers>,
 }
 
 impl Seams {
-    /// This machine's.
+    /// This machine's, in a process that logs nothing.
     ///
     /// # Errors
     /// No thread can be started.
@@ -55,6 +58,7 @@ impl Seams {
             offload: Arc::new(ThreadOffload::start("ottla-blocking", OFFLOAD_THREADS)?),
             quorum_offload: Arc::new(ThreadOffload::start("ottla-quorum", QUORUM_THREADS)?),
             boot_id: kernel_boot_id(),
+            loggers: Arc::new(Loggers::new(DEFAULT_DIRECTIVES, |_| Ok(()))),
         })
     }
 }

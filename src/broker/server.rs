@@ -142,6 +142,7 @@ impl Server {
             metadata,
             clock: Arc::clone(&seams.clock),
             random: Arc::clone(&seams.random),
+            loggers: Arc::clone(&seams.loggers),
         };
         let controller_service = Arc::new(NodeService::new(
             parts.controller_service(),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -9,8 +10,10 @@ use rustix::process::{getpid, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::broker::{BrokerConfig, Seams, Server, open_files};
+use crate::broker::loggers::DEFAULT_DIRECTIVES;
+use crate::broker::{BrokerConfig, Loggers, Seams, Server, open_files};
 use crate::http::server::BoundHttp;
 use crate::http::{HttpServer, address};
 
@@ -38,22 +41,23 @@ pub struct BrokerArgs {
 
 /// Runs the node until a signal ends it.
 pub(super) async fn run(args: BrokerArgs) -> anyhow::Result<ExitCode> {
-    init_logging();
+    let loggers = init_logging()?;
     let path = args.config.as_ref().or(args.file.as_ref()).context("--config is missing")?;
     let config = load(path, &args.overrides)?;
     if args.stop_with_stdin {
         let stdin = pipe_of_stdin()?;
         tokio::spawn(terminate_with(stdin));
     }
-    start(config).await
+    start(config, loggers).await
 }
 
 /// Runs the node until a signal ends it in order, or something in it fails for good. A second signal
 /// ends it at once.
-async fn start(config: BrokerConfig) -> anyhow::Result<ExitCode> {
+async fn start(config: BrokerConfig, loggers: Loggers) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     open_files::raise_limit();
     let seams = Seams::of_this_machine().context("no thread for blocking work can be started")?;
+    let seams = Seams { loggers: Arc::new(loggers), ..seams };
     let http = match config.values.explicit(HTTP_LISTENER) {
         Some(listener) => {
             let address =
@@ -177,20 +181,19 @@ async fn terminate_with(mut stdin: pipe::Receiver) {
     }
 }
 
-/// Log lines to stderr: `OTTLA_LOG` or `RUST_LOG` say which, by default all from INFO on. openraft
-/// says several lines per heartbeat while a peer is down, and nothing that a node does not say
-/// itself.
-fn init_logging() {
-    use tracing_subscriber::EnvFilter;
-    let filter = ["OTTLA_LOG", "RUST_LOG"]
+/// Log lines to stderr: `OTTLA_LOG` or `RUST_LOG` say which, by default all from INFO on. What says
+/// so may be changed while the node runs.
+fn init_logging() -> anyhow::Result<Loggers> {
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let with = |directives: &str| Loggers::subscriber(directives, std::io::stderr, is_terminal);
+    let (subscriber, loggers) = ["OTTLA_LOG", "RUST_LOG"]
         .iter()
-        .find_map(|variable| EnvFilter::try_from_env(variable).ok())
-        .unwrap_or_else(|| EnvFilter::new("info,openraft=off,sled=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find_map(|directives| with(&directives).ok())
+        .map_or_else(|| with(DEFAULT_DIRECTIVES), Ok)
+        .map_err(anyhow::Error::msg)?;
+    subscriber.try_init().context("the log cannot be set up")?;
+    Ok(loggers)
 }
 
 #[cfg(test)]

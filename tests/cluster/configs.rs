@@ -111,6 +111,53 @@ fn what_is_set_on_one_broker_holds_on_all_at_once_and_after_a_restart_of_everyth
 }
 
 #[test]
+fn the_level_of_a_logger_changes_what_is_logged_until_the_restart() {
+    let mut cluster = Cluster::start(1, "");
+    let loggers = ["--entity-type", "broker-loggers", "--entity-name", "1"];
+    let configs = |cluster: &Cluster, arguments: &[&str]| {
+        cluster.ottla(&[&["configs"][..], &loggers, arguments].concat())
+    };
+    let described = configs(&cluster, &["--describe"]);
+    assert!(described.starts_with("Dynamic configs for broker-logger 1 are:\n"), "{described}");
+    assert!(described.contains("\n  root=INFO sensitive=false synonyms={}\n"), "{described}");
+
+    // A change of a configuration is told by the room of brokers, to whoever wants to hear of it.
+    let told = |cluster: &Cluster| {
+        let log = cluster.node(1).said();
+        log.lines().filter(|line| line.contains("the configuration has changed")).count()
+    };
+    let change = |cluster: &Cluster, limit: &str| {
+        let limit = format!("max.connections={limit}");
+        cluster.ottla(&["configs", "--alter", "--broker", "1", "--add-config", &limit]);
+    };
+    change(&cluster, "500");
+    eventually("the change to be logged", || (told(&cluster) == 1).then_some(()));
+    let done = configs(&cluster, &["--alter", "--add-config", "ottla.broker=ERROR"]);
+    assert_eq!(done, "Completed updating config for broker-logger 1.\n");
+    change(&cluster, "501");
+    // The controllers are asked, which a combined node is as well.
+    let properties = std::fs::read_to_string(&cluster.node(1).config).expect("the properties");
+    let controller = properties.split("CONTROLLER://").nth(1).expect("a controller's listener");
+    let controller = controller.lines().next().unwrap_or_default();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ottla"))
+        .args(["configs", "--bootstrap-controller", controller, "--broker-logger", "1"])
+        .args(["--alter", "--delete-config", "ottla.broker"])
+        .output()
+        .expect("running the tool");
+    let done = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(done, "Completed updating config for broker-logger 1.\n", "{output:?}");
+    change(&cluster, "502");
+    eventually("the third change to be logged", || (told(&cluster) == 2).then_some(()));
+
+    configs(&cluster, &["--alter", "--add-config", "root=WARN"]);
+    cluster.kill(1);
+    cluster.spawn(1);
+    cluster.await_brokers(1);
+    let described = configs(&cluster, &["--describe"]);
+    assert!(described.contains("\n  root=INFO "), "the level went with the process: {described}");
+}
+
+#[test]
 fn refusals_are_one_line_that_says_what_to_do() {
     let cluster = Cluster::start(1, "");
     cluster.create_topic("t", 1, 1, &[]);
@@ -122,6 +169,14 @@ fn refusals_are_one_line_that_says_what_to_do() {
         (
             &["--broker", "1", "--add-config", "node.id=2"],
             "Cannot update these configs dynamically: [node.id]",
+        ),
+        (
+            &["--broker-logger", "1", "--add-config", "ottla.n=INFO"],
+            "Invalid broker logger(s): ottla.n",
+        ),
+        (
+            &["--broker-logger", "1", "--add-config", "root=LOUD"],
+            "Cannot set the log level of root",
         ),
         (&["--entity-type", "brokers", "--add-config", "a=b"], "--broker ID or --broker-defaults"),
     ] {

@@ -73,6 +73,12 @@ impl Node {
         self.process.is_some()
     }
 
+    /// All that it has logged.
+    #[allow(dead_code)] // not for benches
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Where this node's replica of a partition lies, if it has one.
     #[allow(dead_code)] // not for benches
     pub fn replica(&self, topic: &str, partition: i32) -> Option<PathBuf> {

@@ -1,6 +1,6 @@
 //! What AlterConfigs and IncrementalAlterConfigs share: requests are looked through here, as far as this
-//! node knows more than the controller (the keys of brokers and this node's file); the rest goes to the
-//! active controller. Each resource is answered by itself.
+//! node knows more than the controller (the keys of brokers and this node's file, and the levels of its
+//! loggers, which stay here); the rest goes to the active controller. Each resource is answered by itself.
 //!
 //! Deviation: Kafka keeps keys of brokers that it does not know, for plug-ins; here they are refused with
 //! INVALID_CONFIG, as nothing would read them.
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::broker::config::LiveConfig;
 use crate::broker::controller_link::ControllerLink;
+use crate::broker::loggers::{LevelChange, Loggers};
 use crate::controller::machine::{
     AlterConfigs, Command, ConfigChange, ConfigOperation, Refusal, Reply, altered_configs,
 };
@@ -47,6 +48,16 @@ pub(crate) struct ConfigChanges {
     pub live: LiveConfig,
     /// The committed image.
     pub metadata: Arc<dyn MetadataSource>,
+    /// The loggers of this process.
+    pub loggers: Arc<Loggers>,
+}
+
+/// A resource that was looked through.
+enum Checked {
+    /// The controller decides.
+    ForController(ConfigResource, ConfigChange),
+    /// Levels of this process.
+    Levels(Vec<(String, LevelChange)>),
 }
 
 impl ConfigChanges {
@@ -57,19 +68,31 @@ impl ConfigChanges {
         validate_only: bool,
         context: &RequestContext,
     ) -> Vec<Result<(), Refusal>> {
-        let checked = self.check_all(&asked);
-        let resources: Vec<_> = checked.iter().filter_map(|it| it.as_ref().ok().cloned()).collect();
-        if resources.is_empty() {
-            return checked.into_iter().map(|it| it.map(drop)).collect();
+        let mut resources = Vec::new();
+        // What is done, and none for what the controller is asked.
+        let mut done = Vec::new();
+        for checked in self.check_all(&asked) {
+            done.push(match checked {
+                Ok(Checked::ForController(resource, change)) => {
+                    resources.push((resource, change));
+                    None
+                }
+                Ok(Checked::Levels(changes)) => Some(self.loggers.alter(&changes, validate_only)),
+                Err(refusal) => Some(Err(refusal)),
+            });
         }
-        let mut decided = self.submit(resources, validate_only, context).await.into_iter();
-        checked
-            .into_iter()
-            .map(|it| it.and_then(|_| decided.next().unwrap_or_else(|| Err(unexpected()))))
-            .collect()
+        let mut decided = match resources.is_empty() {
+            true => Vec::new(),
+            false => self.submit(resources, validate_only, context).await,
+        }
+        .into_iter();
+        let results = done.into_iter().map(|done| {
+            done.unwrap_or_else(|| decided.next().unwrap_or_else(|| Err(unexpected())))
+        });
+        results.collect()
     }
 
-    fn check_all(&self, asked: &[Asked]) -> Vec<Result<(ConfigResource, ConfigChange), Refusal>> {
+    fn check_all(&self, asked: &[Asked]) -> Vec<Result<Checked, Refusal>> {
         let image = self.metadata.image();
         let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
         for one in asked {
@@ -145,11 +168,7 @@ fn unexpected() -> Refusal {
 }
 
 /// One resource, as the controller is asked for it, or why it is not.
-fn check(
-    live: &LiveConfig,
-    image: &Image,
-    asked: &Asked,
-) -> Result<(ConfigResource, ConfigChange), Refusal> {
+fn check(live: &LiveConfig, image: &Image, asked: &Asked) -> Result<Checked, Refusal> {
     let mut names = BTreeSet::new();
     if !asked.keys.iter().all(|(name, ..)| names.insert(name)) {
         return Err(invalid("Error due to duplicate config keys"));
@@ -162,12 +181,15 @@ fn check(
     if !nulls.is_empty() {
         return Err(invalid(format!("Null value not supported for : {}", nulls.join(", "))));
     }
+    if asked.resource_type == ConfigResource::BROKER_LOGGER {
+        return levels(live.started_with().node_id, asked);
+    }
     let resource = resource(live, asked)?;
     let change = change(asked)?;
     if matches!(resource, ConfigResource::Broker(_) | ConfigResource::DefaultBroker) {
         check_broker(live, image, &resource, &change)?;
     }
-    Ok((resource, change))
+    Ok(Checked::ForController(resource, change))
 }
 
 fn resource(live: &LiveConfig, asked: &Asked) -> Result<ConfigResource, Refusal> {
@@ -189,11 +211,34 @@ fn resource(live: &LiveConfig, asked: &Asked) -> Result<ConfigResource, Refusal>
         }
         ConfigResource::GROUP => Ok(ConfigResource::Group(name.to_owned())),
         ConfigResource::CLIENT_METRICS => Ok(ConfigResource::ClientMetrics(name.to_owned())),
-        ConfigResource::BROKER_LOGGER => Err(invalid(
-            "The loggers of a broker cannot be configured here; set OTTLA_LOG before it starts",
-        )),
         other => Err(invalid(format!("Unknown resource type {other}"))),
     }
+}
+
+fn levels(own: NodeId, asked: &Asked) -> Result<Checked, Refusal> {
+    if asked.replaces {
+        return Err(invalid(
+            "AlterConfigs is deprecated and does not support the resource type BROKER_LOGGER.",
+        ));
+    }
+    let name = asked.name.as_str();
+    let node: i32 = name
+        .parse()
+        .map_err(|_| invalid(format!("Node id must be an integer, but it is: {name}")))?;
+    if node != own.0 {
+        return Err(invalid(format!("Unexpected node id. Expected {own}, but received {name}")));
+    }
+    let changes = asked.keys.iter().map(|(logger, operation, level)| {
+        let change = match *operation {
+            SET => LevelChange::Set(level.clone().unwrap_or_default()),
+            DELETE => LevelChange::Delete,
+            APPEND => LevelChange::Other("APPEND operation".to_owned()),
+            SUBTRACT => LevelChange::Other("SUBTRACT operation".to_owned()),
+            other => LevelChange::Other(format!("Unknown operation type {other}")),
+        };
+        (logger.clone(), change)
+    });
+    Ok(Checked::Levels(changes.collect()))
 }
 
 fn change(asked: &Asked) -> Result<ConfigChange, Refusal> {

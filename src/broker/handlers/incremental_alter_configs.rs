@@ -1,5 +1,5 @@
-//! IncrementalAlterConfigs (key 44), versions 0-1: single keys of topics, brokers, groups and
-//! subscriptions to the metrics of clients. A broker is asked for its own; any for the default of all.
+//! IncrementalAlterConfigs (key 44), versions 0-1: single keys of topics, brokers, their loggers, groups
+//! and subscriptions to the metrics of clients. A broker is asked for its own; any for the default of all.
 
 use std::sync::Arc;
 

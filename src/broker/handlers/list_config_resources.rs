@@ -1,8 +1,6 @@
-//! ListConfigResources (key 74), versions 0-1: topics and brokers, all of which have a configuration;
-//! groups and subscriptions to the metrics of clients, for which something was set. Version 0 lists
-//! subscriptions alone.
-//!
-//! Deviation: the loggers of brokers (type 8) have no configuration here, so none are listed.
+//! ListConfigResources (key 74), versions 0-1: topics, brokers and their loggers, all of which have a
+//! configuration; groups and subscriptions to the metrics of clients, for which something was set. Version 0
+//! lists subscriptions alone.
 
 use std::sync::Arc;
 
@@ -58,7 +56,9 @@ impl Handler for ListConfigResources {
 fn names(image: &Image, resource_type: i8) -> Vec<String> {
     match resource_type {
         ConfigResource::TOPIC => image.topics.keys().map(ToString::to_string).collect(),
-        ConfigResource::BROKER => image.brokers.keys().map(ToString::to_string).collect(),
+        ConfigResource::BROKER | ConfigResource::BROKER_LOGGER => {
+            image.brokers.keys().map(ToString::to_string).collect()
+        }
         ConfigResource::GROUP | ConfigResource::CLIENT_METRICS => {
             let configured = image.configured().map(|(resource, _)| resource);
             let of_type = configured.filter(|it| it.type_number() == resource_type);

@@ -53,6 +53,7 @@ use parking_lot::Mutex;
 use crate::broker::auto_create::AutoCreate;
 use crate::broker::config::{BrokerConfig, LiveConfig};
 use crate::broker::controller_link::ControllerLink;
+use crate::broker::loggers::Loggers;
 use crate::broker::producer_ids::ProducerIds;
 use crate::broker::service::KafkaService;
 use crate::broker::verification::Verifications;
@@ -119,6 +120,8 @@ pub(crate) struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// What is logged.
+    pub loggers: Arc<Loggers>,
 }
 
 impl Parts {
@@ -128,6 +131,7 @@ impl Parts {
             link: Arc::clone(&self.link),
             live: self.live.clone(),
             metadata: Arc::clone(&self.metadata),
+            loggers: Arc::clone(&self.loggers),
         });
         let link = || Arc::clone(&self.link);
         vec![
@@ -135,7 +139,7 @@ impl Parts {
             Entry::new(DeleteTopics { link: link(), enabled: self.config.delete_topics }),
             Entry::new(CreatePartitions { link: link() }),
             Entry::new(ElectLeaders { link: link() }),
-            Entry::new(DescribeConfigs { configs }),
+            Entry::new(DescribeConfigs { configs, loggers: Arc::clone(&self.loggers) }),
             Entry::new(AlterConfigs { changes: Arc::clone(&changes) }),
             Entry::new(IncrementalAlterConfigs { changes }),
             Entry::new(ListConfigResources { metadata: Arc::clone(&self.metadata) }),

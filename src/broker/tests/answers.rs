@@ -191,7 +191,10 @@ async fn describe(resource_type: i8, name: &str, keys: &[&str]) -> DescribeConfi
         include_synonyms: true,
         include_documentation: true,
     };
-    ask(&Arc::new(DescribeConfigs { configs: configured() }), request).await.results.remove(0)
+    ask(&Arc::new(DescribeConfigs { configs: configured(), loggers: seams().loggers }), request)
+        .await
+        .results
+        .remove(0)
 }
 
 #[tokio::test]
@@ -259,6 +262,17 @@ async fn a_configuration_says_where_it_comes_from() {
 }
 
 #[tokio::test]
+async fn loggers_have_levels_and_no_synonyms() {
+    let described = describe(8, "1", &["root", "openraft", "ottla.log"]).await;
+    let told = described.configs.iter().map(|config| {
+        assert!(config.synonyms.is_empty() && !config.read_only, "{config:?}");
+        (&*config.name, config.value.as_deref().unwrap_or_default(), config.config_source)
+    });
+    let expected = [("openraft", "OFF", 6), ("ottla.log", "INFO", 6), ("root", "INFO", 6)];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn what_has_no_configuration_is_refused() {
     for (resource_type, name, error, count) in [
         (2, "nowhere", ErrorCode::UnknownTopicOrPartition, 0),
@@ -267,7 +281,10 @@ async fn what_has_no_configuration_is_refused() {
         (4, "2", ErrorCode::InvalidRequest, 0),
         (4, "one", ErrorCode::InvalidRequest, 0),
         (4, "", ErrorCode::None, 0),
-        (8, "1", ErrorCode::InvalidRequest, 0),
+        (8, "1", ErrorCode::None, 0),
+        (8, "2", ErrorCode::InvalidRequest, 0),
+        (8, "one", ErrorCode::InvalidRequest, 0),
+        (8, "", ErrorCode::InvalidRequest, 0),
         (16, "", ErrorCode::InvalidRequest, 0),
         (32, "", ErrorCode::InvalidRequest, 0),
         (3, "x", ErrorCode::InvalidRequest, 0),
@@ -284,9 +301,9 @@ async fn resources_are_listed_by_type_and_version_0_knows_one_type() {
     let handler = Arc::new(ListConfigResources { metadata });
     for (version, types, error, expected) in [
         (0, vec![], ErrorCode::None, "16:m"),
-        (1, vec![], ErrorCode::None, "32:g 16:m 4:1 4:2 4:3 2:a"),
+        (1, vec![], ErrorCode::None, "32:g 16:m 8:1 8:2 8:3 4:1 4:2 4:3 2:a"),
         (1, vec![2, 32], ErrorCode::None, "32:g 2:a"),
-        (1, vec![8], ErrorCode::None, ""),
+        (1, vec![8], ErrorCode::None, "8:1 8:2 8:3"),
         (1, vec![2, 3], ErrorCode::UnsupportedVersion, ""),
     ] {
         let request = ListConfigResourcesRequest { resource_types: types.clone() };

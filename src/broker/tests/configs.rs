@@ -164,7 +164,14 @@ async fn what_cannot_be_changed_is_refused_resource_by_resource() {
             config,
             "Unknown broker config name: nonsense",
         ),
-        ((LOGGER, "1", nothing), request, "loggers"),
+        ((LOGGER, "1", &[("nobody", 0, Some("INFO"))]), config, "Logger nobody does not exist!"),
+        (
+            (LOGGER, "2", &[("root", 0, Some("INFO"))]),
+            request,
+            "Unexpected node id. Expected 1, but received 2",
+        ),
+        ((LOGGER, "one", nothing), request, "Node id must be an integer, but it is: one"),
+        ((LOGGER, "", nothing), request, "Node id must be an integer"),
         ((77, "1", nothing), request, "Unknown resource type 77"),
         (
             (GROUP, "g", &[("consumer.session.timeout.ms", 0, Some("1"))]),
@@ -245,6 +252,43 @@ async fn a_change_holds_without_a_restart() {
     assert_eq!(described(&connection, TOPIC, "t", "segment.ms").await, (Some("9".to_owned()), 1));
     let gone = described(&connection, TOPIC, "t", "min.insync.replicas").await;
     assert_eq!(gone, (Some("1".to_owned()), 5));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn levels_of_loggers_are_set_beside_what_the_controller_decides() {
+    let node = Node::start().await;
+    let connection = node.connect().await;
+    let changes: &[Change<'_>] = &[
+        (LOGGER, "1", &[("ottla.net", 0, Some("DEBUG")), ("ottla.log", 0, Some("FATAL"))]),
+        (BROKER, "", &[("log.retention.ms", 0, Some("7"))]),
+    ];
+    let done = connection.call(&request(changes, true)).await.unwrap();
+    assert!(done.responses.iter().all(|response| response.error_code == 0));
+    let level = async |logger| described(&connection, LOGGER, "1", logger).await;
+    assert_eq!(level("ottla.net").await, (Some("INFO".to_owned()), 6), "only validated");
+    assert_eq!(alter(&connection, changes).await, [(0, String::new()), (0, String::new())]);
+    assert_eq!(level("ottla.net").await, (Some("DEBUG".to_owned()), 6));
+    assert_eq!(level("ottla.log").await, (Some("FATAL".to_owned()), 6));
+    let default = described(&connection, BROKER, "", "log.retention.ms").await;
+    assert_eq!(default, (Some("7".to_owned()), 3));
+    alter(&connection, &[(LOGGER, "1", &[("ottla.net", 1, None)])]).await;
+    assert_eq!(level("ottla.net").await, (Some("INFO".to_owned()), 6), "as what is above it");
+
+    let invalid = ErrorCode::InvalidRequest.code();
+    for (operation, says) in [(2, "APPEND operation"), (3, "SUBTRACT operation"), (9, "type 9")] {
+        let asked = [("ottla.net", operation, Some("DEBUG"))];
+        let refused = alter(&connection, &[(LOGGER, "1", &asked)]).await;
+        assert!(refused[0].0 == invalid && refused[0].1.contains(says), "{refused:?}");
+    }
+    let replaced = ReplacedResource {
+        resource_type: LOGGER,
+        resource_name: "1".into(),
+        configs: vec![Replaced { name: "root".into(), value: Some("WARN".into()) }],
+    };
+    let replacing = AlterConfigsRequest { resources: vec![replaced], validate_only: false };
+    let answer = connection.call(&replacing).await.unwrap();
+    assert_eq!(answer.responses[0].error_code, invalid, "AlterConfigs knows no loggers");
     node.stop().await;
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
+use crate::broker::loggers::{DEFAULT_DIRECTIVES, Loggers};
 use crate::broker::{BrokerConfig, Seams, Server};
 use crate::controller::lifecycle::BrokerState;
 use crate::controller::test_network::{NodeNetwork, Switch};
@@ -160,6 +161,7 @@ pub fn seams() -> Seams {
         offload: Arc::new(InlineOffload),
         quorum_offload: Arc::new(InlineOffload),
         boot_id: String::new(),
+        loggers: Arc::new(Loggers::new(DEFAULT_DIRECTIVES, |_| Ok(()))),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::cli::client::cluster::Cluster;
 use crate::cli::client::description::{ConfigEntry, PartitionDescription, TopicDescription};
 use crate::cli::client::error::ClientFailure;
 use crate::cli::client::metadata::nodes;
+use crate::net::transport::HostPort;
 use crate::protocol::messages::create_partitions::{
     CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
 };
@@ -44,7 +45,8 @@ pub enum Endpoints {
 }
 
 impl Endpoints {
-    fn code(self) -> i8 {
+    /// Kafka's number.
+    pub fn code(self) -> i8 {
         match self {
             Endpoints::Brokers => 1,
             Endpoints::Controllers => 2,
@@ -272,6 +274,26 @@ impl Cluster {
             Ok(response.cluster_id.to_string())
         })
         .await
+    }
+
+    /// The nodes of the kind that is asked, and where they are reached.
+    pub async fn nodes(&self) -> Result<BTreeMap<NodeId, HostPort>, ClientFailure> {
+        match self.options().endpoints {
+            Endpoints::Brokers => self.live_brokers().await,
+            Endpoints::Controllers => {
+                let endpoint_type = Endpoints::Controllers.code();
+                let request = DescribeClusterRequest { endpoint_type, ..Default::default() };
+                self.ask(&request, "the controllers", |response| {
+                    ClientFailure::check(response.error_code, response.error_message.as_deref())?;
+                    let nodes = response.brokers.iter().filter_map(|node| {
+                        let port = u16::try_from(node.port).ok()?;
+                        Some((NodeId(node.broker_id), HostPort::new(&*node.host, port)))
+                    });
+                    Ok(nodes.collect())
+                })
+                .await
+            }
+        }
     }
 
     /// The metadata quorum's state.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::cli::client::admin::Endpoints;
 use crate::cli::client::cluster::Cluster;
 use crate::cli::client::error::ClientFailure;
 use crate::net::client::Connection;
@@ -29,6 +30,8 @@ pub enum ResourceType {
     Topic,
     /// A broker; without a name, all of them.
     Broker,
+    /// The loggers of a broker.
+    BrokerLogger,
     /// A subscription to the metrics of clients.
     ClientMetrics,
     /// A group.
@@ -41,6 +44,7 @@ impl ResourceType {
         match self {
             ResourceType::Topic => 2,
             ResourceType::Broker => 4,
+            ResourceType::BrokerLogger => 8,
             ResourceType::ClientMetrics => 16,
             ResourceType::Group => 32,
         }
@@ -191,7 +195,7 @@ impl Cluster {
         .await
     }
 
-    /// Asks the broker itself where it is about one, else whichever answers.
+    /// Asks the broker or controller itself where it is about one, else whichever answers.
     async fn ask_owner<R: Request, T>(
         &self,
         resource: &Resource,
@@ -213,15 +217,22 @@ impl Cluster {
 
     async fn owner(&self, resource: &Resource) -> Result<Arc<Connection>, ClientFailure> {
         let node = match resource.resource_type {
-            ResourceType::Broker => resource.name.parse().ok().map(NodeId),
-            _ => None,
+            ResourceType::Broker | ResourceType::BrokerLogger => {
+                resource.name.parse().ok().map(NodeId)
+            }
+            ResourceType::Topic | ResourceType::ClientMetrics | ResourceType::Group => None,
         };
-        match node {
-            Some(node) => {
+        match (node, self.options().endpoints) {
+            (Some(node), Endpoints::Brokers) => {
                 self.live_brokers().await?;
                 self.broker(node).await
             }
-            None => self.any().await,
+            (Some(node), Endpoints::Controllers) => {
+                let controllers = self.nodes().await?;
+                let address = controllers.get(&node).ok_or(ClientFailure::UnknownBroker(node))?;
+                self.dial(address).await
+            }
+            (None, _) => self.any().await,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::cli::client::admin::Endpoints;
 use crate::cli::client::consumer::group::GROUP_SETTINGS;
 use crate::cli::properties::Properties;
 use crate::net::transport::HostPort;
@@ -14,6 +15,8 @@ use crate::record::Compression;
 pub struct ClusterOptions {
     /// The brokers to ask first.
     pub bootstrap: Vec<HostPort>,
+    /// Whether those are brokers or controllers.
+    pub endpoints: Endpoints,
     /// What the brokers' logs call this client.
     pub client_id: String,
     /// How long one request may take.
@@ -51,6 +54,7 @@ impl ClusterOptions {
         let duration = |key, default_ms| millis(properties, key, default_ms);
         Ok(Self {
             bootstrap,
+            endpoints: Endpoints::Brokers,
             client_id: properties.get("client.id").unwrap_or(client_id).to_owned(),
             request_timeout: duration("request.timeout.ms", 30_000)?,
             connect_timeout: duration("socket.connection.setup.timeout.ms", 10_000)?,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
+use crate::cli::client::admin::Endpoints;
 use crate::cli::client::configs::{Resource, ResourceType};
 use crate::cli::connection::{CommandConfigArgs, ConnectionArgs};
 use crate::cli::properties::Properties;
@@ -15,6 +16,9 @@ use crate::cli::properties::Properties;
 pub struct ConfigsArgs {
     #[command(flatten)]
     pub(super) connection: ConnectionArgs,
+    /// The controllers to ask, instead of brokers: HOST:PORT,HOST:PORT
+    #[arg(long, value_name = "SERVERS")]
+    bootstrap_controller: Option<String>,
     #[command(flatten)]
     pub(super) config_file: CommandConfigArgs,
 
@@ -28,7 +32,7 @@ pub struct ConfigsArgs {
     #[arg(long)]
     pub(super) all: bool,
 
-    /// What is configured: topics, brokers, groups or client-metrics
+    /// What is configured: topics, brokers, broker-loggers, groups or client-metrics
     #[arg(long, value_name = "TYPE")]
     entity_type: Vec<String>,
     /// Its name: a topic, a broker's id, a group, or a subscription to the metrics of clients
@@ -43,6 +47,9 @@ pub struct ConfigsArgs {
     /// A broker: --entity-type brokers --entity-name in short
     #[arg(long, value_name = "ID")]
     broker: Option<String>,
+    /// The loggers of a broker: --entity-type broker-loggers --entity-name in short
+    #[arg(long, value_name = "ID")]
+    broker_logger: Option<String>,
     /// All brokers: --entity-type brokers --entity-default in short
     #[arg(long)]
     broker_defaults: bool,
@@ -106,6 +113,7 @@ fn plural(resource_type: ResourceType) -> &'static str {
     match resource_type {
         ResourceType::Topic => "topics",
         ResourceType::Broker => "brokers",
+        ResourceType::BrokerLogger => "broker-loggers",
         ResourceType::ClientMetrics => "client-metrics",
         ResourceType::Group => "groups",
     }
@@ -117,15 +125,13 @@ fn resource_type(text: &str) -> anyhow::Result<ResourceType> {
         "brokers" => ResourceType::Broker,
         "groups" => ResourceType::Group,
         "client-metrics" => ResourceType::ClientMetrics,
-        "broker-loggers" => bail!(
-            "The loggers of a broker cannot be configured while it runs; set OTTLA_LOG before it starts"
-        ),
+        "broker-loggers" => ResourceType::BrokerLogger,
         "users" | "clients" | "ips" => {
             bail!("{text} have no configuration here: there are no quotas and no accounts yet")
         }
         other => bail!(
-            "Invalid entity type {other}, the entity type must be one of topics, brokers, groups, \
-             client-metrics"
+            "Invalid entity type {other}, the entity type must be one of topics, brokers, \
+             broker-loggers, groups, client-metrics"
         ),
     })
 }
@@ -153,6 +159,19 @@ impl ConfigsArgs {
         }
     }
 
+    /// Whom to ask, and what they are.
+    pub(super) fn servers(&self, properties: &Properties) -> anyhow::Result<(String, Endpoints)> {
+        let brokers =
+            self.connection.bootstrap_server.as_ref().or(self.connection.broker_list.as_ref());
+        match &self.bootstrap_controller {
+            Some(_) if brokers.is_some() => {
+                bail!("Only one of --bootstrap-server or --bootstrap-controller can be specified")
+            }
+            Some(controllers) => Ok((controllers.clone(), Endpoints::Controllers)),
+            None => Ok((self.connection.servers(properties)?, Endpoints::Brokers)),
+        }
+    }
+
     /// What is configured.
     pub(super) fn entity(&self) -> anyhow::Result<Entity> {
         let named = |resource_type, name: &Option<String>| {
@@ -164,6 +183,7 @@ impl ConfigsArgs {
         let short: Vec<Entity> = [
             named(ResourceType::Topic, &self.topic),
             named(ResourceType::Broker, &self.broker),
+            named(ResourceType::BrokerLogger, &self.broker_logger),
             named(ResourceType::Group, &self.group),
             named(ResourceType::ClientMetrics, &self.client_metrics),
             defaults,
@@ -181,8 +201,8 @@ impl ConfigsArgs {
             ([entity], _) => entity.clone(),
             ([], [text]) => Entity { resource_type: resource_type(text)?, name: self.long_name()? },
             ([], []) => bail!(
-                "At least one entity type must be specified: --topic, --broker, --broker-defaults, \
-                 --group, --client-metrics or --entity-type"
+                "At least one entity type must be specified: --topic, --broker, --broker-logger, \
+                 --broker-defaults, --group, --client-metrics or --entity-type"
             ),
             _ => bail!("Only one entity may be specified"),
         };
@@ -230,10 +250,16 @@ impl ConfigsArgs {
 
 fn check(entity: &Entity) -> anyhow::Result<()> {
     match (entity.resource_type, entity.name.as_deref()) {
-        (ResourceType::Broker, Some(name)) if !name.is_empty() => {
+        (ResourceType::BrokerLogger, None) => {
+            bail!("An entity name must be specified for broker-loggers: --broker-logger ID")
+        }
+        (kind @ (ResourceType::Broker | ResourceType::BrokerLogger), Some(name))
+            if !name.is_empty() =>
+        {
             if name.parse::<i32>().is_err() {
+                let kind = plural(kind);
                 bail!(
-                    "The entity name for brokers must be a valid integer broker id, but it is: {name}"
+                    "The entity name for {kind} must be a valid integer broker id, but it is: {name}"
                 );
             }
         }
@@ -293,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_commands_of_kafkas_documentation_are_understood() {
-        use ResourceType::{Broker, ClientMetrics, Group, Topic};
+        use ResourceType::{Broker, BrokerLogger, ClientMetrics, Group, Topic};
         for (line, action, resource_type, name) in [
             (
                 "--bootstrap-server localhost:9092 --entity-type topics --entity-name my-topic \
@@ -327,6 +353,14 @@ mod tests {
                 Broker,
                 Some(""),
             ),
+            (
+                "--bootstrap-controller localhost:9093 --entity-type broker-loggers --entity-name 1 \
+                 --alter --add-config ottla.net=DEBUG",
+                Action::Alter,
+                BrokerLogger,
+                Some("1"),
+            ),
+            ("--broker-logger 1 --describe", Action::Describe, BrokerLogger, Some("1")),
             ("--topic t --describe", Action::Describe, Topic, Some("t")),
             ("--group g --describe", Action::Describe, Group, Some("g")),
             ("--entity-type groups --describe", Action::Describe, Group, None),
@@ -357,7 +391,10 @@ mod tests {
             ("--describe --topic t --group g", "Only one entity"),
             ("--describe --topic t --entity-name t", "should not be used in conjunction"),
             ("--describe --entity-type users --entity-name u", "no accounts yet"),
-            ("--describe --entity-type broker-loggers --entity-name 1", "OTTLA_LOG"),
+            ("--describe --entity-type broker-loggers", "--broker-logger ID"),
+            ("--describe --broker-logger one", "valid integer broker id, but it is: one"),
+            ("--describe --entity-type broker-loggers --entity-default", "have no default"),
+            ("--describe --broker 1 --broker-logger 1", "Only one entity"),
             ("--describe --entity-type things", "must be one of topics, brokers"),
             ("--describe --entity-type topics --entity-default", "topics have no default"),
             ("--describe --broker one", "valid integer broker id, but it is: one"),
@@ -371,6 +408,18 @@ mod tests {
         }
         let entity = Entity { resource_type: ResourceType::Broker, name: None };
         assert!(entity.unnamed().contains("--broker-defaults"));
+    }
+
+    #[test]
+    fn brokers_or_controllers_are_asked() {
+        let properties = Properties::default();
+        let to = |line: &str| args(line).servers(&properties);
+        let controllers = to("--describe --broker 1 --bootstrap-controller a:1,b:2").unwrap();
+        assert_eq!(controllers, ("a:1,b:2".to_owned(), Endpoints::Controllers));
+        let brokers = to("--describe --broker 1 --bootstrap-server a:1").unwrap();
+        assert_eq!(brokers, ("a:1".to_owned(), Endpoints::Brokers));
+        let both = to("--describe --broker 1 --bootstrap-server a:1 --bootstrap-controller b:2");
+        assert!(both.unwrap_err().to_string().contains("Only one of --bootstrap-server"));
     }
 
     #[test]

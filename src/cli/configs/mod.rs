@@ -1,4 +1,4 @@
-//! `configs`: `kafka-configs.sh` by its flags and its output, for topics, brokers, groups and
+//! `configs`: `kafka-configs.sh` by its flags and its output, for topics, brokers, their loggers, groups and
 //! subscriptions to the metrics of clients.
 //!
 //! - [`args`]: the flags, which go together, and what they mean
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use crate::cli::client::admin::Endpoints;
 use crate::cli::client::configs::{ConfigSource, DescribedConfig, Resource, ResourceType};
 use crate::cli::client::{Cluster, ClusterOptions};
 use crate::cli::connection::warn_of_unknown;
@@ -23,8 +24,9 @@ pub(super) async fn run(args: ConfigsArgs) -> anyhow::Result<ExitCode> {
     let (action, entity) = (args.action()?, args.entity()?);
     let properties = args.config_file.properties()?;
     warn_of_unknown(&properties);
-    let servers = args.connection.servers(&properties)?;
-    let options = ClusterOptions::from_properties(&servers, "ottla-configs", &properties)?;
+    let (servers, endpoints) = args.servers(&properties)?;
+    let mut options = ClusterOptions::from_properties(&servers, "ottla-configs", &properties)?;
+    options.endpoints = endpoints;
     match action {
         Action::Describe => {
             let cluster = Cluster::connect(options).await?;
@@ -34,12 +36,32 @@ pub(super) async fn run(args: ConfigsArgs) -> anyhow::Result<ExitCode> {
             let (set, delete) = (args.added()?, args.deleted());
             let Some(resource) = entity.resource() else { bail!("{}", entity.unnamed()) };
             let cluster = Cluster::connect(options).await?;
-            check_deleted(&cluster, &resource, &delete).await?;
+            match resource.resource_type {
+                ResourceType::BrokerLogger => {
+                    check_loggers(&cluster, &resource, set.keys().chain(&delete)).await?;
+                }
+                _ => check_deleted(&cluster, &resource, &delete).await?,
+            }
             cluster.alter_config(&resource, &set, &delete).await?;
             writeln!(std::io::stdout(), "{}", completed(&resource))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Kafka's tool refuses loggers that are not there.
+async fn check_loggers(
+    cluster: &Cluster,
+    resource: &Resource,
+    named: impl Iterator<Item = &String>,
+) -> anyhow::Result<()> {
+    let present = cluster.describe_config(resource).await?;
+    let is_there = |name: &&String| present.iter().any(|logger| logger.name == **name);
+    let invalid: Vec<&str> = named.filter(|name| !is_there(name)).map(String::as_str).collect();
+    if !invalid.is_empty() {
+        bail!("Invalid broker logger(s): {}; --describe lists them", invalid.join(","));
+    }
+    Ok(())
 }
 
 /// Kafka's tool refuses to delete what is not set.
@@ -69,6 +91,7 @@ fn is_dynamic(resource: &Resource, config: &DescribedConfig) -> bool {
         ResourceType::Topic => 1,
         ResourceType::Broker if resource.name.is_empty() => 3,
         ResourceType::Broker => 2,
+        ResourceType::BrokerLogger => 6,
         ResourceType::ClientMetrics => 7,
         ResourceType::Group => 8,
     };
@@ -102,10 +125,11 @@ async fn exists(cluster: &Cluster, resource: &Resource) -> anyhow::Result<bool> 
     let name = resource.name.as_str();
     Ok(match resource.resource_type {
         ResourceType::Broker if name.is_empty() => true,
-        ResourceType::Broker => {
-            cluster.live_brokers().await?.keys().any(|node| node.to_string() == name)
+        ResourceType::Broker | ResourceType::BrokerLogger => {
+            cluster.nodes().await?.keys().any(|node| node.to_string() == name)
         }
         ResourceType::Topic => {
+            refuse_controllers(cluster)?;
             topic_name::validate(name).map_err(anyhow::Error::msg)?;
             cluster.list_topics().await?.contains_key(name)
         }
@@ -117,10 +141,11 @@ async fn exists(cluster: &Cluster, resource: &Resource) -> anyhow::Result<bool> 
 async fn every(cluster: &Cluster, resource_type: ResourceType) -> anyhow::Result<Vec<Resource>> {
     let names: Vec<String> = match resource_type {
         ResourceType::Topic => {
+            refuse_controllers(cluster)?;
             cluster.list_topics().await?.into_keys().map(|name| name.to_string()).collect()
         }
         ResourceType::Broker => {
-            let live = cluster.live_brokers().await?;
+            let live = cluster.nodes().await?;
             live.into_keys().map(|node| node.to_string()).chain([String::new()]).collect()
         }
         other => cluster.list_config_resources(other).await?,
@@ -128,10 +153,19 @@ async fn every(cluster: &Cluster, resource_type: ResourceType) -> anyhow::Result
     Ok(names.into_iter().map(|name| Resource { resource_type, name }).collect())
 }
 
+/// Only brokers list topics.
+fn refuse_controllers(cluster: &Cluster) -> anyhow::Result<()> {
+    if cluster.options().endpoints == Endpoints::Controllers {
+        bail!("Controllers do not list topics; use --bootstrap-server, or --describe --all of one");
+    }
+    Ok(())
+}
+
 fn singular(resource_type: ResourceType) -> &'static str {
     match resource_type {
         ResourceType::Topic => "topic",
         ResourceType::Broker => "broker",
+        ResourceType::BrokerLogger => "broker-logger",
         // As Kafka's tool has it: the plural without its last letter.
         ResourceType::ClientMetrics => "client-metric",
         ResourceType::Group => "group",
@@ -208,6 +242,12 @@ mod tests {
             is_sensitive: false,
             synonyms: vec![],
         };
+        let level = DescribedConfig {
+            name: "root".to_owned(),
+            value: Some("INFO".to_owned()),
+            source: ConfigSource(6),
+            ..none.clone()
+        };
         for (resource_type, name, all, configs, expected) in [
             (
                 ResourceType::Topic,
@@ -232,6 +272,14 @@ mod tests {
                 false,
                 vec![],
                 "Default configs for brokers in the cluster are:\n",
+            ),
+            (
+                ResourceType::BrokerLogger,
+                "1",
+                false,
+                vec![&level],
+                "Dynamic configs for broker-logger 1 are:\n  root=INFO sensitive=false \
+                 synonyms={}\n",
             ),
             (ResourceType::Group, "g", false, vec![], "Dynamic configs for group g are:\n"),
             (

@@ -1,10 +1,9 @@
-//! DescribeConfigs (key 32), versions 1-4: topics, brokers, groups and subscriptions to the metrics of
-//! clients, with source, synonyms, type and documentation.
+//! DescribeConfigs (key 32), versions 1-4: topics, brokers, their loggers, groups and subscriptions to the
+//! metrics of clients, with source, synonyms, type and documentation.
 //!
 //! - `view`: what is configured, and where each value comes from
 //!
-//! Deviations: the loggers of a broker (type 8) have no configuration here and are refused with
-//! INVALID_REQUEST; keys of Kafka's without use here are shown only where they were set while brokers run.
+//! Deviation: keys of Kafka's without use here are shown only where they were set while brokers run.
 
 mod view;
 
@@ -19,12 +18,16 @@ use crate::protocol::messages::describe_configs::{
 };
 use crate::types::ErrorCode;
 
+use crate::broker::loggers::Loggers;
+use view::{ConfigSource, ConfigSynonym};
 pub(crate) use view::{ConfigView, DescribedConfig};
 
 /// See the module's documentation.
 pub(crate) struct DescribeConfigs {
     /// Where the configurations are read.
     pub configs: ConfigView,
+    /// The loggers of this process.
+    pub loggers: Arc<Loggers>,
 }
 
 impl Handler for DescribeConfigs {
@@ -83,11 +86,29 @@ impl DescribeConfigs {
                 invalid("Client metrics subscription name must not be empty".to_owned())
             }
             ConfigResource::CLIENT_METRICS => Ok(self.configs.client_metrics(name)),
-            ConfigResource::BROKER_LOGGER => invalid(
-                "The loggers of a broker cannot be configured here; set OTTLA_LOG before it starts"
-                    .to_owned(),
-            ),
+            ConfigResource::BROKER_LOGGER if name.is_empty() => {
+                invalid("Broker id must not be empty".to_owned())
+            }
+            ConfigResource::BROKER_LOGGER => self.loggers_of(name),
             other => invalid(format!("Unsupported resource type: {other}")),
+        }
+    }
+
+    fn loggers_of(&self, name: &str) -> Result<Vec<DescribedConfig>, (ErrorCode, String)> {
+        let own = self.configs.node_id().0;
+        match name.parse::<i32>() {
+            Ok(node) if node == own => {
+                let loggers = self.loggers.all().into_iter();
+                Ok(loggers.map(|(name, level)| view::logger(name, level)).collect())
+            }
+            Ok(_) => {
+                let why = format!("Unexpected broker id, expected {own} but received {name}");
+                Err((ErrorCode::InvalidRequest, why))
+            }
+            Err(_) => {
+                let why = format!("Broker id must be an integer, but it is: {name}");
+                Err((ErrorCode::InvalidRequest, why))
+            }
         }
     }
 
@@ -109,7 +130,11 @@ fn on_the_wire(
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResourceResult {
     let config_source = config.source().number();
-    let synonyms = config.synonyms.into_iter().filter(|_| request.include_synonyms);
+    // A level has a source and, in Kafka, no synonyms.
+    let is_told = |synonym: &ConfigSynonym| {
+        request.include_synonyms && synonym.source != ConfigSource::BrokerLogger
+    };
+    let synonyms = config.synonyms.into_iter().filter(is_told);
     DescribeConfigsResourceResult {
         name: config.name.into(),
         value: config.value.map(Into::into),

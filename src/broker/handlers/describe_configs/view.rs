@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::config::keys::{self, KEYS as BROKER_KEYS, Known, Update};
 use crate::broker::config::{BrokerConfig, LiveConfig};
+use crate::broker::loggers::Level;
 use crate::metadata::topic_config::{self, Kind, Synonym, TopicConfigKey};
 use crate::metadata::{
     ConfigMap, ConfigResource, Image, MetadataSource, client_metrics_config, group_config,
@@ -24,6 +25,8 @@ pub(crate) enum ConfigSource {
     StaticBroker,
     /// Nobody set it.
     Default,
+    /// It is the level of a logger.
+    BrokerLogger,
     /// It was set for the subscription to the metrics of clients.
     ClientMetrics,
     /// It was set for the group.
@@ -39,6 +42,7 @@ impl ConfigSource {
             ConfigSource::DynamicDefaultBroker => 3,
             ConfigSource::StaticBroker => 4,
             ConfigSource::Default => 5,
+            ConfigSource::BrokerLogger => 6,
             ConfigSource::ClientMetrics => 7,
             ConfigSource::Group => 8,
         }
@@ -213,6 +217,13 @@ impl ConfigView {
 
 /// What documents a key that is kept and has no use.
 const WITHOUT_USE: &str = "Kept; without effect here.";
+
+/// A logger, as it stands.
+pub(super) fn logger(name: String, level: Level) -> DescribedConfig {
+    let synonyms = vec![synonym(&name, &level.to_string(), ConfigSource::BrokerLogger)];
+    let value = Some(level.to_string());
+    DescribedConfig { name, value, read_only: false, kind: None, doc: "", synonyms }
+}
 
 fn is_without_use(name: &str) -> bool {
     matches!(keys::find(name), Some(Known::Ignored(_)) | None)
