@@ -42,7 +42,7 @@ use crate::coordinator::group::command::Effect;
 use crate::coordinator::groups::Groups;
 use crate::coordinator::shard::ShardSeams;
 use crate::metadata::{Endpoint, SecurityProtocol, features};
-use crate::net::server::Server as NetServer;
+use crate::net::server::{Class, Server as NetServer};
 use crate::net::{HostPort, Listener};
 use crate::replication::{ReplicaOptions, Replicas, ReplicasParts};
 use crate::types::IncarnationId;
@@ -93,7 +93,7 @@ impl Server {
         let config = Arc::new(config);
         let directories = directories::open(&config, &seams).await?;
         let controller = start_controller(&config, &bound, &directories, &seams).await?;
-        let net = Arc::new(NetServer::new(config.server_limits()));
+        let net = Arc::new(NetServer::new(config.server_limits(), Arc::clone(&seams.clock)));
         let mut server = Server {
             listeners: bound
                 .iter()
@@ -178,12 +178,21 @@ impl Server {
             self.broker = Some(broker);
             Arc::new(NodeService::new(service, gate, peers))
         });
+        let of_brokers = bound.iter().filter(|bound| !bound.config.is_controller).count();
         for Bound { config, listener } in bound {
+            // As in Kafka, clients do not keep brokers out that have a listener of their own, and
+            // controllers are counted by themselves.
+            let is_inter_broker = config.name == self.config.listeners.inter_broker;
+            let class = match config.is_controller {
+                true => Class::Apart,
+                false if is_inter_broker && of_brokers > 1 => Class::Exempt,
+                false => Class::Limited,
+            };
             let service = match (&broker_service, config.is_controller) {
                 (Some(service), false) => Arc::clone(service),
                 _ => Arc::clone(&controller_service),
             };
-            self.net.listen(&config.name, listener, service);
+            self.net.listen(&config.name, class, listener, service);
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::net::admission::Admission;
+use crate::net::admission::{Admission, Place};
 use crate::net::answers::Answers;
 use crate::net::frames::{FrameBuffer, FrameError, Progress};
 use crate::net::output::Output;
@@ -51,6 +51,9 @@ pub enum Ended {
     /// It was silent, or did not take its answers, for too long.
     #[error("nothing moved for {0:?} (connections.max.idle.ms)")]
     Idle(Duration),
+    /// It was the least recently used, and there were too many.
+    #[error("there are too many connections (max.connections)")]
+    Evicted,
     /// It announced a large request and let others wait for it.
     #[error("a request of {0} bytes did not advance")]
     Stalled(usize),
@@ -81,6 +84,7 @@ pub struct Connection {
     admission: Arc<Admission>,
     context: Arc<RequestContext>,
     stage: watch::Receiver<Stage>,
+    place: Place,
     frames: FrameBuffer,
     /// What a large request waits for before more of it is read.
     share_wait: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
@@ -106,6 +110,7 @@ impl Connection {
         admission: Arc<Admission>,
         context: RequestContext,
         stage: watch::Receiver<Stage>,
+        place: Place,
     ) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let idle = admission.limits().connections_max_idle.unwrap_or(MAX_TICK);
@@ -120,6 +125,7 @@ impl Connection {
             admission,
             context: Arc::new(context),
             stage,
+            place,
             frames,
             share_wait: None,
             share: None,
@@ -173,6 +179,7 @@ impl Connection {
                 received = self.frames.read_from(&mut self.reader), if self.may_read() => {
                     self.note_received(received?);
                 }
+                () = self.place.evicted() => return Err(Ended::Evicted),
                 changed = self.stage.changed() => self.note_stage(changed.is_err())?,
                 _ = self.ticks.tick() => self.note_tick()?,
             }
@@ -263,6 +270,7 @@ impl Connection {
     }
 
     fn note_received(&mut self, received: usize) {
+        self.place.note_use();
         self.moved_bytes += received;
         self.read_all = received == 0;
     }

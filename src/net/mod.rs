@@ -5,7 +5,7 @@
 //! - [`server`]: [`server::Server`], its listeners, limits and shutdown; [`server::Service`], which
 //!   answers
 //! - [`client`]: [`client::Connection`], typed requests to another broker
-//! - `admission`: what a server takes on, what is in use of it
+//! - `admission`: what a server takes on, what is in use of it; `pace`, how fast
 //! - `service`: a request's context, its answer in two phases
 //! - `connection`: the loop of one connection, between `frames` (bytes in), `answers` (in request
 //!   order) and `output` (bytes out)
@@ -16,6 +16,7 @@ pub mod client;
 mod connection;
 mod frames;
 mod output;
+mod pace;
 pub mod server;
 mod service;
 pub mod transport;

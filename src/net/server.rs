@@ -8,13 +8,14 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use crate::net::admission::{Refusal, ServerLimits};
+pub use crate::net::admission::{Class, Refusal, ServerLimits};
 pub use crate::net::service::{Answer, ClientSoftware, Handled, RequestContext, Service};
 
 use crate::net::admission::{Admission, Place};
 use crate::net::connection::{Connection, Ended, context};
 use crate::net::frames::FrameBuffer;
 use crate::net::transport::{BoxStream, Listener};
+use crate::types::Clock;
 
 mod rewound;
 #[cfg(test)]
@@ -51,9 +52,9 @@ pub struct Server {
 
 impl Server {
     /// A server without listeners.
-    pub fn new(limits: ServerLimits) -> Self {
+    pub fn new(limits: ServerLimits, clock: Arc<dyn Clock>) -> Self {
         Self {
-            admission: Admission::new(limits),
+            admission: Admission::new(limits, clock),
             stage: watch::Sender::new(Stage::Running),
             listeners: Mutex::default(),
         }
@@ -61,9 +62,16 @@ impl Server {
 
     /// Accepts what comes to `listener` and lets `service` answer it. `name` is the listener's, as
     /// in `listeners`.
-    pub fn listen(&self, name: &str, listener: Box<dyn Listener>, service: Arc<dyn Service>) {
+    pub fn listen(
+        &self,
+        name: &str,
+        class: Class,
+        listener: Box<dyn Listener>,
+        service: Arc<dyn Service>,
+    ) {
         let door = Door {
             name: Arc::from(name),
+            class,
             service,
             admission: Arc::clone(&self.admission),
             stage: self.stage.subscribe(),
@@ -71,8 +79,8 @@ impl Server {
         self.listeners.lock().spawn(door.keep(listener));
     }
 
-    /// Changes how many connections are taken; those that are there stay. The other limits are those
-    /// that the server was made with.
+    /// Changes how many connections are taken; those that are too many now are told to end. The other
+    /// limits are those that the server was made with.
     pub fn set_limits(&self, limits: ServerLimits) {
         self.admission.set_limits(limits);
     }
@@ -129,6 +137,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 #[derive(Clone)]
 struct Door {
     name: Arc<str>,
+    class: Class,
     service: Arc<dyn Service>,
     admission: Arc<Admission>,
     stage: watch::Receiver<Stage>,
@@ -150,13 +159,16 @@ impl Door {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => match self.admission.admit(peer.ip()) {
-                    Ok(place) => {
-                        full = false;
-                        connections.spawn(self.clone().serve(stream, peer, place));
+                Ok((stream, peer)) => {
+                    let Some(admitted) = self.admit(peer).await else { break };
+                    match admitted {
+                        Ok(place) => {
+                            full = false;
+                            connections.spawn(self.clone().serve(stream, peer, place));
+                        }
+                        Err(refusal) => self.note_refusal(&mut full, peer, refusal),
                     }
-                    Err(refusal) => self.note_refusal(&mut full, peer, refusal),
-                },
+                }
                 Err(error) => {
                     tracing::warn!(listener = %self.name, %error, "no connection could be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -165,6 +177,23 @@ impl Door {
         }
         drop(listener);
         join_all(&mut connections).await;
+    }
+
+    /// Waits for a place, and with that lets all wait who come after; none: the server stops.
+    async fn admit(&mut self, peer: SocketAddr) -> Option<Result<Place, Refusal>> {
+        if self.class == Class::Limited && self.admission.is_full() {
+            let limit = self.admission.limits().max_connections;
+            tracing::warn!(
+                listener = %self.name, %peer,
+                "accepts no connection until one ends: there are {limit} (max.connections)"
+            );
+        }
+        let admission = Arc::clone(&self.admission);
+        tokio::select! {
+            biased;
+            _ = self.stage.wait_for(|stage| *stage != Stage::Running) => None,
+            admitted = admission.admit(peer.ip(), self.class) => Some(admitted),
+        }
     }
 
     /// One line when refusals begin, not one for each of a thousand attempts.
@@ -177,11 +206,11 @@ impl Door {
         *full = true;
     }
 
-    async fn serve(mut self, mut stream: BoxStream, peer: SocketAddr, place: Place) {
+    async fn serve(mut self, mut stream: BoxStream, peer: SocketAddr, mut place: Place) {
         let limits = self.admission.limits();
         let mut frames = FrameBuffer::new(limits.socket_request_max_bytes, REQUEST_LIMIT);
         if let Some(magic) = self.service.peer_magic() {
-            match self.sniff(&mut stream, &mut frames, magic).await {
+            match self.sniff(&mut stream, &mut frames, magic, &mut place).await {
                 Sniffed::Kafka => {}
                 Sniffed::Nothing => return,
                 Sniffed::Peer => {
@@ -189,6 +218,7 @@ impl Door {
                     let served = self.service.serve_peer(Box::new(stream), peer);
                     tokio::select! {
                         () = served => {}
+                        () = place.evicted() => {}
                         _ = self.stage.wait_for(|stage| *stage != Stage::Running) => {}
                     }
                     return;
@@ -196,8 +226,8 @@ impl Door {
             }
         }
         let context = context(place.connection_id, peer, Arc::clone(&self.name));
-        let Door { name, service, admission, stage } = self;
-        let connection = Connection::new(stream, frames, service, admission, context, stage);
+        let Door { name, service, admission, stage, .. } = self;
+        let connection = Connection::new(stream, frames, service, admission, context, stage, place);
         log_end(&name, peer, &connection.run().await);
     }
 
@@ -207,6 +237,7 @@ impl Door {
         stream: &mut BoxStream,
         frames: &mut FrameBuffer,
         magic: &'static [u8],
+        place: &mut Place,
     ) -> Sniffed {
         let idle = self.admission.limits().connections_max_idle.unwrap_or(Duration::MAX);
         loop {
@@ -221,6 +252,7 @@ impl Door {
             let read = tokio::select! {
                 biased;
                 _ = self.stage.wait_for(|stage| *stage != Stage::Running) => return Sniffed::Nothing,
+                () = place.evicted() => return Sniffed::Nothing,
                 read = tokio::time::timeout(idle, frames.read_from(stream)) => read,
             };
             if !matches!(read, Ok(Ok(1..))) {
@@ -249,7 +281,7 @@ fn log_end(listener: &str, peer: SocketAddr, ended: &Ended) {
         Ended::Truncated { .. } => {
             tracing::info!(listener, %peer, "the connection from {peer} ended: {ended}");
         }
-        Ended::Idle(_) | Ended::Io(_) | Ended::ServerStops | Ended::ByPeer => {
+        Ended::Idle(_) | Ended::Evicted | Ended::Io(_) | Ended::ServerStops | Ended::ByPeer => {
             tracing::debug!(listener, %peer, "the connection from {peer} ended: {ended}");
         }
     }

@@ -307,13 +307,16 @@ pub static KEYS: &[Key] = &[
         "max.connection.creation.rate",
         Kind::Int(0, MAX_INT),
         "2147483647",
-        "How many connections are accepted in a second.",
-    ),
+        "How many connections are accepted in a second; ten seconds' worth may come at once. Not for brokers \
+         that have a listener of their own.",
+    )
+    .cluster_wide(),
     key(
         "max.connections",
         Kind::Int(0, MAX_INT),
         "2147483647",
-        "How many connections there may be at once.",
+        "How many connections there may be at once; others wait. Those of brokers that have a listener of their \
+         own are let in, and the least recently used other one is closed.",
     )
     .cluster_wide(),
     key(

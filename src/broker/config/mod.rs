@@ -109,6 +109,8 @@ pub struct BrokerConfig {
     pub queued_max_request_bytes: Option<usize>,
     /// `max.connections`
     pub max_connections: usize,
+    /// `max.connection.creation.rate`
+    pub max_connection_creation_rate: usize,
     /// `max.connections.per.ip`
     pub max_connections_per_ip: usize,
     /// `max.connections.per.ip.overrides`
@@ -259,6 +261,7 @@ impl BrokerConfig {
             queued_max_request_bytes: usize::try_from(values.number("queued.max.request.bytes")?)
                 .ok(),
             max_connections: small(&values, "max.connections")?,
+            max_connection_creation_rate: small(&values, "max.connection.creation.rate")?,
             max_connections_per_ip: small(&values, "max.connections.per.ip")?,
             max_connections_per_ip_overrides: per_ip_overrides(&values)?,
             connections_max_idle: u64::try_from(values.number("connections.max.idle.ms")?)
@@ -279,6 +282,7 @@ impl BrokerConfig {
             queued_max_request_bytes: self.queued_max_request_bytes,
             connections_max_idle: self.connections_max_idle,
             max_connections: self.max_connections,
+            max_connection_creation_rate: self.max_connection_creation_rate,
             max_connections_per_ip: self.max_connections_per_ip,
             max_connections_per_ip_overrides: self.max_connections_per_ip_overrides.clone(),
         }

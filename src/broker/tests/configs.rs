@@ -295,19 +295,28 @@ async fn levels_of_loggers_are_set_beside_what_the_controller_decides() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_limited_from_the_next_one_on() {
     let node = Node::start().await;
-    let connection = node.connect().await;
-    set(&connection, BROKER, "", "max.connections", "1").await;
-    let address = crate::net::HostPort::new("1", 9092);
-    let options = crate::net::client::ClientOptions::default();
-    let refused = async || {
-        Connection::connect(&*node.seams.network, &address, options.clone()).await.is_err()
-    };
-    // The limit follows the metadata by a moment.
-    let waiting = async { while !refused().await {} };
     let patience = std::time::Duration::from_secs(60);
-    tokio::time::timeout(patience, waiting).await.expect("waited for a connection to be refused");
-    alter(&connection, &[(BROKER, "", &[("max.connections", 1, None)])]).await;
-    let waiting = async { while refused().await {} };
-    tokio::time::timeout(patience, waiting).await.expect("waited for a connection to be taken");
+    let connect = async |port: u16, connect_timeout: std::time::Duration| {
+        let network = std::sync::Arc::clone(&node.seams.network);
+        let options = crate::net::client::ClientOptions { connect_timeout, ..Default::default() };
+        Connection::connect(&*network, &crate::net::HostPort::new("1", port), options).await
+    };
+    // Controllers are not kept out, nor counted.
+    let of_controller = connect(9093, patience).await.unwrap();
+    set(&of_controller, BROKER, "", "max.connections", "1").await;
+    // The limit follows the metadata by a moment. Then one connection stays, and no other is accepted.
+    let soon = std::time::Duration::from_millis(300);
+    let waiting = async {
+        let mut accepted = Vec::new();
+        while let Ok(connection) = connect(9092, soon).await {
+            accepted.push(connection);
+        }
+        accepted
+    };
+    let accepted = tokio::time::timeout(patience, waiting).await;
+    let _accepted = accepted.expect("waited for a connection that is not accepted");
+    let raise = set(&of_controller, BROKER, "", "max.connections", "10");
+    let (another, ()) = tokio::join!(connect(9092, patience), raise);
+    another.unwrap();
     node.stop().await;
 }

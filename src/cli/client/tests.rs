@@ -15,7 +15,7 @@ use crate::cli::client::options::{ConsumerOptions, ProducerOptions};
 use crate::cli::client::producer::{Delivery, Producer, ProducerRecord};
 use crate::cli::client::{Cluster, ClusterOptions};
 use crate::cli::properties::Properties;
-use crate::net::server::{Answer, Handled, RequestContext, Server, ServerLimits, Service};
+use crate::net::server::{Answer, Class, Handled, RequestContext, Server, ServerLimits, Service};
 use crate::net::{HostPort, Network, TcpNetwork};
 use crate::protocol::header::{RequestHeader, encode_response_header};
 use crate::protocol::messages::api_versions::{
@@ -37,6 +37,7 @@ use crate::protocol::messages::produce::{
 };
 use crate::protocol::{ApiKey, Message, Reader, Request, Writer};
 use crate::record::{self, Batch};
+use crate::types::clock::SystemClock;
 use crate::types::{ErrorCode, LeaderEpoch, Offset, TopicName, TopicPartition};
 
 const TOPIC: &str = "orders";
@@ -312,8 +313,13 @@ impl Script {
             let listener = TcpNetwork.bind(&HostPort::new("127.0.0.1", 0)).await.unwrap();
             let address = HostPort::from(listener.local_addr().unwrap());
             state.lock().nodes.insert(id, address);
-            let server = Server::new(ServerLimits::default());
-            server.listen("PLAINTEXT", listener, Arc::new(Node { id, state: state.clone() }));
+            let server = Server::new(ServerLimits::default(), Arc::new(SystemClock::new()));
+            server.listen(
+                "PLAINTEXT",
+                Class::Limited,
+                listener,
+                Arc::new(Node { id, state: state.clone() }),
+            );
             servers.push(server);
         }
         Self { state, servers }

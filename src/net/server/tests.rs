@@ -15,6 +15,7 @@ use super::*;
 use crate::net::transport::{HostPort, Network, TcpNetwork};
 use crate::protocol::ApiKey;
 use crate::protocol::header::RequestHeader;
+use crate::types::clock::SystemClock;
 
 /// How long anything here may take before it counts as never.
 const SOON: Duration = Duration::from_secs(10);
@@ -96,9 +97,10 @@ struct Fixture {
 async fn start(limits: ServerLimits) -> Fixture {
     let listener = TcpNetwork.bind(&HostPort::new("127.0.0.1", 0)).await.unwrap();
     let address = HostPort::from(listener.local_addr().unwrap());
-    let server = Arc::new(Server::new(limits));
+    let server = Arc::new(Server::new(limits, Arc::new(SystemClock::new())));
     let echo = Arc::new(Echo::default());
-    server.listen("PLAINTEXT", listener, Arc::new(EchoService(Arc::clone(&echo))));
+    let service = Arc::new(EchoService(Arc::clone(&echo)));
+    server.listen("PLAINTEXT", Class::Limited, listener, service);
     Fixture { server, echo, address }
 }
 
@@ -306,18 +308,63 @@ async fn large_requests_wait_for_their_share_and_small_ones_do_not() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_are_closed_and_their_places_come_back() {
+async fn connections_over_the_limit_wait_until_there_is_room() {
     let fixture = start(ServerLimits { max_connections: 2, ..Default::default() }).await;
     let (first, mut second) = (fixture.connect().await, fixture.connect().await);
-    second.send(&request(1, b"nx")).await;
-    second.receive().await;
+    until("both to be there", || fixture.server.connections() == 2).await;
     let mut third = fixture.connect().await;
-    assert_eq!(third.closed().await, b"");
+    third.send(&request(1, b"nthird")).await;
+    // Others go on, and show that the server had time to let it in.
+    for id in 0..20 {
+        second.send(&request(id, b"nx")).await;
+        second.receive().await;
+    }
+    assert_eq!((fixture.server.connections(), fixture.echo.begun.load(Ordering::SeqCst)), (2, 20));
     drop(first);
-    until("a place to come back", || fixture.server.connections() == 1).await;
-    let mut fourth = fixture.connect().await;
-    fourth.send(&request(2, b"ny")).await;
-    assert_eq!(fourth.receive().await, (2, "y".to_owned()));
+    assert_eq!(third.receive().await, (1, "third".to_owned()));
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_of_its_address_is_closed_at_once() {
+    let fixture = start(ServerLimits { max_connections_per_ip: 1, ..Default::default() }).await;
+    let first = fixture.connect().await;
+    until("it to be there", || fixture.server.connections() == 1).await;
+    assert_eq!(fixture.connect().await.closed().await, b"");
+    drop(first);
+    until("its place to come back", || fixture.server.connections() == 0).await;
+    let mut third = fixture.connect().await;
+    third.send(&request(2, b"ny")).await;
+    assert_eq!(third.receive().await, (2, "y".to_owned()));
+}
+
+#[tokio::test]
+async fn a_broker_takes_the_place_of_the_client_that_was_silent_longest() {
+    let fixture = start(ServerLimits { max_connections: 2, ..Default::default() }).await;
+    let listener = TcpNetwork.bind(&HostPort::new("127.0.0.1", 0)).await.unwrap();
+    let address = HostPort::from(listener.local_addr().unwrap());
+    let service = Arc::new(EchoService(Arc::clone(&fixture.echo)));
+    fixture.server.listen("PLAINTEXT", Class::Exempt, listener, service);
+    let mut silent = fixture.connect().await;
+    until("the first to be there", || fixture.server.connections() == 1).await;
+    let mut busy = fixture.connect().await;
+    busy.send(&request(1, b"nx")).await;
+    busy.receive().await;
+    let mut broker = Client(TcpNetwork.connect(&address).await.unwrap());
+    broker.send(&request(3, b"nbroker")).await;
+    assert_eq!(broker.receive().await, (3, "broker".to_owned()));
+    assert_eq!(silent.closed().await, b"");
+    busy.send(&request(4, b"nstill here")).await;
+    assert_eq!(busy.receive().await, (4, "still here".to_owned()));
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_still_stops() {
+    let fixture = start(ServerLimits { max_connections: 1, ..Default::default() }).await;
+    let mut first = fixture.connect().await;
+    until("it to be there", || fixture.server.connections() == 1).await;
+    let mut waiting = fixture.connect().await;
+    timeout(SOON, fixture.server.shutdown(SOON)).await.expect("the server did not stop");
+    assert_eq!((first.closed().await, waiting.closed().await), (vec![], vec![]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use crate::metadata::{
     BrokerRegistration, Cause, ConfigResource, Endpoint, Image, LeaderRecoveryState,
     MetadataRecord, Partition as Registered, SecurityProtocol, Topic, election,
 };
-use crate::net::server::{Server, ServerLimits};
+use crate::net::server::{Class, Server, ServerLimits};
 use crate::net::{HostPort, Network, TcpNetwork};
 use crate::record::{BatchBuilder, Record, batches};
 use crate::replication::leader::IsrConfirmed;
@@ -329,10 +329,15 @@ impl Cluster {
             surrounds: Arc::clone(&world) as _,
             options: self.options.clone(),
         });
-        let server = Server::new(ServerLimits::default());
+        let server = Server::new(ServerLimits::default(), Arc::new(SystemClock::new()));
         let listener = TcpNetwork.bind(&HostPort::new("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        server.listen("PLAINTEXT", listener, Arc::new(ReplicaService(Arc::clone(&replicas))));
+        server.listen(
+            "PLAINTEXT",
+            Class::Limited,
+            listener,
+            Arc::new(ReplicaService(Arc::clone(&replicas))),
+        );
         machine.running =
             Some(Running { replicas: Arc::clone(&replicas), world, directory, second, server });
         self.register(node, port, ids);
