@@ -260,7 +260,9 @@ fn settle_eligible(
 /// minimum than the one before it: leaders commit nothing while there are any. Whether it did anything.
 pub(super) fn settle_by_minimum(situation: &Situation<'_>, draft: &mut Draft) -> bool {
     let mut has_settled = false;
-    for (topic, index, partition) in situation.image.partitions() {
+    // Few have any, and every tick comes here: what each topic's minimum is, is asked for those only.
+    let eligible = situation.image.partitions().filter(|(_, _, partition)| has_eligible(partition));
+    for (topic, index, partition) in eligible {
         let min_isr = min_isr(situation, topic, partition);
         if let Some(next) = without_eligible(partition, min_isr) {
             push(draft, topic, index, next);
@@ -274,10 +276,13 @@ fn push(draft: &mut Draft, topic: &Topic, index: PartitionId, next: Partition) {
     draft.push_partition(topic, index, next, Cause::ConfigChanged);
 }
 
+fn has_eligible(partition: &Partition) -> bool {
+    !partition.elr.is_empty() || !partition.last_known_elr.is_empty()
+}
+
 /// The partition at that minimum, if it has eligible leaders that end with it.
 fn without_eligible(partition: &Partition, min_isr: usize) -> Option<Partition> {
-    let has_any = !partition.elr.is_empty() || !partition.last_known_elr.is_empty();
-    if !has_any || partition.leader.is_none() || partition.isr.len() < min_isr {
+    if !has_eligible(partition) || partition.leader.is_none() || partition.isr.len() < min_isr {
         return None;
     }
     let change = Change {

@@ -106,7 +106,7 @@ impl Model {
         let log = self.log();
         self.next += 1;
         let value = Value(u64::from(process.0) << 32 | self.next);
-        let idempotent = process.0 % 2 == 0;
+        let idempotent = process.0.is_multiple_of(2);
         if idempotent && !self.open.contains_key(&process) && self.below(10) == 0 {
             self.open.insert(process, TransactionId(self.next));
         }
