@@ -1,22 +1,33 @@
 //! Appending: the leader's batches get their offsets here, a follower's keep theirs. One pwritev
 //! to the page cache, then the batches are published.
 
+use std::cell::RefCell;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arc_swap::Guard;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
+use crate::log::config::LogConfig;
 use crate::log::error::{AppendError, InvalidBatch, StorageError};
 use crate::log::partition_log::{Log, Writer};
 use crate::log::producers::{ProducerAppend, ProducerBatch, Sequence};
 use crate::log::recompress::recompress;
 use crate::log::segment::Segment;
-use crate::log::stamp::{StampedBatch, stamp};
-use crate::log::validate::{AppendOrigin, ValidBatch, validate};
-use crate::record::{Batch, BatchHeader, EndTransactionMarker};
+use crate::log::stamp::{Head, stamp};
+use crate::log::validate::{AppendOrigin, Few, ValidBatch, validate};
+use crate::record::{Batch, BatchHeader, EndTransactionMarker, HEADER_BYTES};
 use crate::storage::offload;
 use crate::types::{ErrorCode, LeaderEpoch, Offset, ProducerId, TimestampMs};
+
+/// Up to which size a batch is copied behind its new header to be written from one place.
+const COPIED_BYTES: usize = 2 << 10;
+
+thread_local! {
+    static COPIED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Where an append went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +59,7 @@ impl Log {
         self.check_writable()?;
         let config = self.config.load();
         let now = self.shared.clock.wall();
-        let mut valid = validate(&records, origin, &config, now)?;
+        let mut valid = validate(records, origin, &config, now)?;
         if let Some(codec) = config.compression {
             recompress(&mut valid, codec, &config)?;
         }
@@ -64,27 +75,23 @@ impl Log {
         {
             return Ok(duplicate_of(original, only));
         }
-        let (stamped, next_offset) = self.place(&valid, epoch);
-        let mut parts = Vec::with_capacity(stamped.len() * 2);
-        for batch in &stamped {
-            parts.push(IoSlice::new(&batch.head));
-            parts.push(IoSlice::new(&batch.body));
-        }
-        let headers: Vec<&BatchHeader> = stamped.iter().map(|batch| &batch.header).collect();
-        let segment = self.write(&mut writer, &headers, &parts)?;
-        for (batch, valid) in stamped.iter().zip(&valid) {
-            self.publish(&mut writer, &segment, &batch.header, &valid.bytes, now);
-        }
+        let base_offset = self.log_end_offset();
+        let heads = place(&mut valid, base_offset, epoch);
+        let extent = Extent::of(valid.iter().map(|batch| &batch.header));
+        let active = self.ready(&mut writer, &config, &extent)?;
+        with_parts(&heads, &valid, |parts| self.write(active.segment(), parts))?;
+        let published = valid.iter().map(|batch| (&batch.header, &batch.bytes));
+        self.publish_all(&mut writer, active.segment(), latest, published, now);
+        let next_offset = extent.next_offset();
         self.ends.log_end.store(next_offset.0, Ordering::Release);
         drop(writer);
-        self.flush_where_due(next_offset);
-        let base_offset = headers[0].base_offset;
+        self.flush_where_due(&config, next_offset);
         Ok(AppendInfo {
             base_offset,
-            last_offset: next_offset.plus(-1),
+            last_offset: extent.last_offset,
             next_offset,
             log_append_time: valid[0].append_time,
-            max_timestamp: max_timestamp(&headers),
+            max_timestamp: extent.max_timestamp,
             duplicate: false,
         })
     }
@@ -113,7 +120,7 @@ impl Log {
         }
         let info = self.take_batches(&mut writer, &records, &batches, now)?;
         drop(writer);
-        self.flush_where_due(info.next_offset);
+        self.flush_where_due(&self.config.load(), info.next_offset);
         Ok(info)
     }
 
@@ -162,7 +169,7 @@ impl Log {
             anew(&mut writer, log_start)?;
         }
         drop(writer);
-        taken.inspect(|info| self.flush_where_due(info.next_offset))
+        taken.inspect(|info| self.flush_where_due(&self.config.load(), info.next_offset))
     }
 
     /// Writes and publishes a leader's batches behind the log's end.
@@ -173,83 +180,86 @@ impl Log {
         batches: &[Batch],
         now: TimestampMs,
     ) -> Result<AppendInfo, AppendError> {
-        let headers: Vec<&BatchHeader> = batches.iter().map(|batch| &batch.header).collect();
-        let length = batches.iter().map(|batch| batch.bytes.len()).sum();
-        let segment = self.write(writer, &headers, &[IoSlice::new(&records[..length])])?;
-        for batch in batches {
-            self.publish(writer, &segment, &batch.header, &batch.bytes, now);
-        }
-        let base_offset = headers[0].base_offset;
-        let next_offset = headers[headers.len() - 1].next_offset();
+        let extent = Extent::of(batches.iter().map(|batch| &batch.header));
+        let active = self.ready(writer, &self.config.load(), &extent)?;
+        let length = usize::try_from(extent.size_bytes).unwrap_or(usize::MAX);
+        self.write(active.segment(), &[IoSlice::new(&records[..length])])?;
+        let published = batches.iter().map(|batch| (&batch.header, &batch.bytes));
+        self.publish_all(writer, active.segment(), self.latest_epoch(), published, now);
+        let next_offset = extent.next_offset();
         self.ends.log_end.store(next_offset.0, Ordering::Release);
         Ok(AppendInfo {
-            base_offset,
-            last_offset: next_offset.plus(-1),
+            base_offset: batches[0].header.base_offset,
+            last_offset: extent.last_offset,
             next_offset,
             log_append_time: None,
-            max_timestamp: max_timestamp(&headers),
+            max_timestamp: extent.max_timestamp,
             duplicate: false,
         })
     }
 
-    fn place(&self, valid: &[ValidBatch], epoch: LeaderEpoch) -> (Vec<StampedBatch>, Offset) {
-        let mut next_offset = self.log_end_offset();
-        let mut stamped = Vec::with_capacity(valid.len());
-        for batch in valid {
-            let batch = stamp(batch, next_offset, epoch);
-            next_offset = batch.header.next_offset();
-            stamped.push(batch);
-        }
-        (stamped, next_offset)
-    }
-
-    /// Writes behind the active segment's published bytes, sealing that segment first if it is
-    /// due. A failure that may have left something unknown behind poisons the log.
-    fn write(
+    /// The active segment, ready to take batches of this extent: sealed before, and another begun,
+    /// if that is due.
+    fn ready(
         &self,
         writer: &mut Writer,
-        headers: &[&BatchHeader],
-        parts: &[IoSlice<'_>],
-    ) -> Result<Arc<Segment>, AppendError> {
-        let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let mut segment = self.active();
-        if self.must_roll(writer, &segment, headers, length) {
-            // Named for where the log ends, not for its first batch: a leader that compacts sends
-            // gaps, and between two files a gap must mean that one is missing.
-            segment = self.roll(writer, self.log_end_offset())?;
+        config: &LogConfig,
+        extent: &Extent,
+    ) -> Result<Active, AppendError> {
+        let active = Active(self.segments.load());
+        if !self.must_roll(writer, active.segment(), config, extent) {
+            return Ok(active);
         }
-        if let Err(error) = segment.write(parts) {
-            if matches!(error, StorageError::DiskFull(_)) {
-                // What found room of it must not stay behind a shorter batch that finds room
-                // later: it would look like damage, not like a write that was interrupted.
-                segment.cut_file_unsynced().map_err(|error| self.poison_always(error))?;
-            }
-            return Err(self.poison_unless_full(error).into());
-        }
-        Ok(segment)
+        // Named for where the log ends, not for its first batch: a leader that compacts sends
+        // gaps, and between two files a gap must mean that one is missing.
+        self.roll(writer, self.log_end_offset())?;
+        Ok(Active(self.segments.load()))
     }
 
-    /// Makes a written batch part of the log's state. The caller moves the log's end.
-    fn publish(
+    /// Writes behind the active segment's published bytes. A failure that may have left something
+    /// unknown behind poisons the log.
+    fn write(&self, segment: &Segment, parts: &[IoSlice<'_>]) -> Result<(), AppendError> {
+        let Err(error) = segment.write(parts) else { return Ok(()) };
+        if matches!(error, StorageError::DiskFull(_)) {
+            // What found room of it must not stay behind a shorter batch that finds room
+            // later: it would look like damage, not like a write that was interrupted.
+            segment.cut_file_unsynced().map_err(|error| self.poison_always(error))?;
+        }
+        Err(self.poison_unless_full(error).into())
+    }
+
+    /// Makes written batches part of the log's state, whose latest reign is `latest`. The caller
+    /// moves the log's end.
+    fn publish_all<'a>(
         &self,
         writer: &mut Writer,
         segment: &Segment,
-        header: &BatchHeader,
-        bytes: &Bytes,
+        mut latest: Option<LeaderEpoch>,
+        batches: impl Iterator<Item = (&'a BatchHeader, &'a Bytes)>,
         now: TimestampMs,
     ) {
+        for (header, bytes) in batches {
+            let epoch = header.partition_leader_epoch;
+            if latest != Some(epoch) {
+                self.note_reign(latest, header);
+                latest = self.latest_epoch();
+            }
+            segment.publish(header);
+            if header.producer_id != ProducerId::NONE {
+                self.note_producer(writer, header, bytes, now);
+            }
+        }
+    }
+
+    /// Notes that a batch bears another reign than the latest.
+    fn note_reign(&self, latest: Option<LeaderEpoch>, header: &BatchHeader) {
         let epoch = header.partition_leader_epoch;
-        let latest = self.latest_epoch();
         if latest < Some(epoch) {
             self.epochs.write().assign(epoch, header.base_offset);
-        } else if latest > Some(epoch) {
+        } else {
             // A reign was assigned here that wrote nothing, and the leader's log has another's.
             self.epochs.write().witness(epoch, header.base_offset);
             self.ends.durable_epoch.store(-1, Ordering::Release);
-        }
-        segment.publish(header);
-        if header.producer_id != ProducerId::NONE {
-            self.note_producer(writer, header, bytes, now);
         }
     }
 
@@ -265,6 +275,76 @@ impl Log {
         note_producer(&mut writer.producers, &mut transactions, header, bytes, now);
         self.publish_first_unstable(&transactions);
     }
+}
+
+/// What batches that follow each other will take of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) size_bytes: u64,
+    pub(crate) last_offset: Offset,
+    pub(crate) max_timestamp: TimestampMs,
+}
+
+impl Extent {
+    fn of<'a>(headers: impl Iterator<Item = &'a BatchHeader>) -> Self {
+        let nothing =
+            Self { size_bytes: 0, last_offset: Offset::UNKNOWN, max_timestamp: TimestampMs::NONE };
+        headers.fold(nothing, |extent, header| Self {
+            size_bytes: extent.size_bytes + header.size_bytes() as u64,
+            last_offset: header.last_offset(),
+            max_timestamp: extent.max_timestamp.max(header.max_timestamp),
+        })
+    }
+
+    fn next_offset(&self) -> Offset {
+        self.last_offset.plus(1)
+    }
+}
+
+/// The segments, of which the last is appended to: borrowed, for the writer holds his lock.
+struct Active(Guard<Arc<Vec<Arc<Segment>>>>);
+
+impl Active {
+    fn segment(&self) -> &Segment {
+        // Every log has a segment from its making on.
+        &self.0[self.0.len() - 1]
+    }
+}
+
+/// Gives the batches their places from `base_offset` on; gives their headers' bytes.
+fn place(batches: &mut [ValidBatch], base_offset: Offset, epoch: LeaderEpoch) -> Few<Head> {
+    let mut next_offset = base_offset;
+    let placed = batches.iter_mut().map(|batch| {
+        let head = stamp(batch, next_offset, epoch);
+        next_offset = batch.header.next_offset();
+        head
+    });
+    placed.collect()
+}
+
+/// Calls `write` with what is to be written: each batch with its new header. A small batch is
+/// copied to one place, which costs less than having the system gather two parts of it.
+fn with_parts<T>(
+    heads: &[Head],
+    batches: &[ValidBatch],
+    write: impl FnOnce(&[IoSlice<'_>]) -> T,
+) -> T {
+    if let [batch] = batches
+        && batch.bytes.len() <= COPIED_BYTES
+    {
+        return COPIED.with_borrow_mut(|copied| {
+            copied.clear();
+            copied.extend_from_slice(&batch.bytes);
+            copied[..HEADER_BYTES].copy_from_slice(&heads[0]);
+            write(&[IoSlice::new(copied)])
+        });
+    }
+    let mut parts: SmallVec<[IoSlice<'_>; 2]> = SmallVec::with_capacity(batches.len() * 2);
+    for (head, batch) in heads.iter().zip(batches) {
+        parts.push(IoSlice::new(head));
+        parts.push(IoSlice::new(&batch.bytes[HEADER_BYTES..]));
+    }
+    write(&parts)
 }
 
 /// Folds one batch into the producers and transactions of a log; recovery does the same.
@@ -353,17 +433,13 @@ fn duplicate_of(original: ProducerBatch, batch: &ValidBatch) -> AppendInfo {
     }
 }
 
-pub(crate) fn max_timestamp(headers: &[&BatchHeader]) -> TimestampMs {
-    headers.iter().map(|header| header.max_timestamp).max().unwrap_or(TimestampMs::NONE)
-}
-
 /// The whole batches in `records`, each with its checksum verified, offsets rising and no epoch
 /// above `epoch`.
-fn whole_batches(records: &Bytes, epoch: LeaderEpoch) -> Result<Vec<Batch>, InvalidBatch> {
+fn whole_batches(records: &Bytes, epoch: LeaderEpoch) -> Result<Few<Batch>, InvalidBatch> {
     let corrupt = |message: String| InvalidBatch::new(ErrorCode::CorruptMessage, message);
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut batches: Few<Batch> = Few::new();
     let mut rest = records.clone();
-    while rest.len() >= crate::record::HEADER_BYTES {
+    while rest.len() >= HEADER_BYTES {
         let header = BatchHeader::parse(&rest).map_err(|error| corrupt(error.to_string()))?;
         if header.size_bytes() > rest.len() {
             break;

@@ -43,8 +43,9 @@ pub enum StorageError {
 
 impl StorageError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
-        let path = path.to_owned();
+        // The path is copied only where there is an error: every append passes here.
         move |source| {
+            let path = path.to_owned();
             if is_full(&source) {
                 StorageError::DiskFull(path)
             } else if is_short_of_files(&source) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
+use crate::log::config::LogConfig;
 use crate::log::directory::CHECKPOINT_INTERVAL;
 use crate::log::error::StorageError;
 use crate::log::partition_log::{Log, Writer};
@@ -117,8 +118,7 @@ impl Log {
 
     /// After an append: has it synced if `flush.messages` says so, or sees to it that it will be
     /// before `flush.ms` is over. The checkpoint syncs everything at its own pace besides.
-    pub(crate) fn flush_where_due(&self, log_end: Offset) {
-        let config = self.config.load();
+    pub(crate) fn flush_where_due(&self, config: &LogConfig, log_end: Offset) {
         let unsynced = u64::try_from(log_end.since(self.flushed_offset())).unwrap_or(0);
         if config.flush_messages.is_some_and(|messages| unsynced >= messages) {
             self.start_flush(log_end);

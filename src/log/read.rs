@@ -17,7 +17,7 @@ use crate::log::incidents::IncidentKind;
 use crate::log::partition_log::Log;
 use crate::log::scan::{Located, misplaced};
 use crate::log::segment::Segment;
-use crate::record::{BatchHeader, HEADER_BYTES, RecordError, verify_crc};
+use crate::record::{BatchHeader, BatchSpan, HEADER_BYTES, RecordError, verify_crc};
 use crate::types::{LeaderEpoch, Offset};
 
 /// In the place of a number of cuts: what was noted of places is not made use of.
@@ -104,6 +104,9 @@ impl Log {
         if from >= limit || (max_bytes == 0 && !at_least_one) {
             return Ok(nothing);
         }
+        if let Some(slice) = self.read_on(from, limit, max_bytes, cuts)? {
+            return Ok(slice);
+        }
         let Some((segment, first)) = self.locate(from, cuts)? else { return Ok(nothing) };
         if first.header.last_offset() >= limit {
             return Ok(nothing);
@@ -116,46 +119,85 @@ impl Log {
         let wanted = (max_bytes.max(first_bytes) as u64).min(available);
         // And the header behind, which tells whether the last batch ends where it should.
         let with_next = wanted.saturating_add(HEADER_BYTES as u64).min(available);
-        let records = segment.bytes_at(first.position, with_next)?;
+        let mut records = segment.bytes_at(first.position, with_next)?;
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let (length, next_offset) = self.check(&segment, &first, &records, wanted, limit)?;
+        let floor = first.header.base_offset;
+        let (length, next_offset) =
+            self.check(&segment, first.position, floor, &records, wanted, limit)?;
         if cuts != UNDER_THE_LOCK {
             segment.note_read_end(from, next_offset, first.position + length as u64, cuts);
         }
-        Ok(Slice { records: records.slice(..length), next_offset })
+        records.truncate(length);
+        Ok(Slice { records, next_offset })
     }
 
-    /// How many bytes of `records` are whole batches that end below `limit`, and where the next
-    /// one begins. Ends before the first that is not as it should be; an error if that is the
+    /// As [`Self::read_published`], where a read ended at `from`: the first batch's header comes
+    /// with what is read, and is not looked at before. `None` where no read ended there, and
+    /// where something is not as it nearly always is: what to make of that is told by who looks at
+    /// the header first.
+    fn read_on(
+        &self,
+        from: Offset,
+        limit: Offset,
+        max_bytes: usize,
+        cuts: u64,
+    ) -> Result<Option<Slice>, ReadError> {
+        let segments = self.segments.load();
+        let after = segments.partition_point(|segment| segment.base_offset() <= from);
+        let Some(segment) = after.checked_sub(1).and_then(|index| segments.get(index)) else {
+            return Ok(None);
+        };
+        let Some(position) = segment.read_end_at(from, cuts) else { return Ok(None) };
+        let available = segment.size_bytes().saturating_sub(position);
+        let wanted = (max_bytes as u64).min(available);
+        let with_next = wanted.saturating_add(HEADER_BYTES as u64).min(available);
+        let mut records = segment.bytes_at(position, with_next)?;
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let is_usual = |first: &BatchSpan| {
+            let fits = first.size_bytes <= wanted && first.last_offset() < limit;
+            fits && misplaced(segment, first, from).is_none()
+        };
+        if !BatchSpan::parse(&records).is_ok_and(|first| is_usual(&first)) {
+            return Ok(None);
+        }
+        let (length, next_offset) = self.check(segment, position, from, &records, wanted, limit)?;
+        segment.note_read_end(from, next_offset, position + length as u64, cuts);
+        records.truncate(length);
+        Ok(Some(Slice { records, next_offset }))
+    }
+
+    /// How many bytes of `records`, which lie at `first_position` and hold nothing from before
+    /// `floor`, are whole batches that end below `limit`, and where the next one begins. Ends before the first that is not as it should be; an error if that is the
     /// first of all.
     fn check(
         &self,
         segment: &Segment,
-        first: &Located,
-        records: &Bytes,
+        first_position: u64,
+        floor: Offset,
+        records: &[u8],
         wanted: usize,
         limit: Offset,
     ) -> Result<(usize, Offset), ReadError> {
-        let mut walk = Walk { log: self, segment, floor: first.header.base_offset, reign: None };
+        let mut found = BatchSpan::parse(records);
+        let mut walk = Walk { log: self, segment, floor, reign: None };
         let (mut length, mut next_offset) = (0, Offset::UNKNOWN);
-        let mut found = BatchHeader::parse(records);
         let wrong = loop {
-            let header = match &found {
-                Ok(header) if length + header.size_bytes() > wanted => break None,
-                Ok(header) => header,
+            let span = match &found {
+                Ok(span) if length + span.size_bytes > wanted => break None,
+                Ok(span) => span,
                 Err(error) => break Some(error.to_string()),
             };
-            let (bytes, behind) = records[length..].split_at(header.size_bytes());
-            let position = first.position + length as u64;
-            let next = (!behind.is_empty()).then(|| BatchHeader::parse(behind));
-            if let Some(wrong) = walk.is_damaged(position, header, bytes, next.as_ref()) {
+            let (bytes, behind) = records[length..].split_at(span.size_bytes);
+            let position = first_position + length as u64;
+            let next = (!behind.is_empty()).then(|| BatchSpan::parse(behind));
+            if let Some(wrong) = walk.is_damaged(position, span, bytes, next.as_ref()) {
                 break Some(wrong);
             }
-            if header.last_offset() >= limit {
+            if span.last_offset() >= limit {
                 break None;
             }
-            length += header.size_bytes();
-            next_offset = header.next_offset();
+            length += span.size_bytes;
+            next_offset = span.next_offset();
             walk.floor = next_offset;
             match next {
                 Some(next) => found = next,
@@ -163,9 +205,9 @@ impl Log {
             }
         };
         match wrong {
-            Some(wrong) if length == 0 => Err(segment.corrupt(first.position, wrong)),
+            Some(wrong) if length == 0 => Err(segment.corrupt(first_position, wrong)),
             Some(_) | None => {
-                segment.note_verified(first.position, first.position + length as u64);
+                segment.note_verified(first_position, first_position + length as u64);
                 Ok((length, next_offset))
             }
         }
@@ -208,37 +250,41 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// What is wrong with a batch, which `next` follows unless it is the segment's last.
+    #[inline]
     fn is_damaged(
         &mut self,
         position: u64,
-        header: &BatchHeader,
+        span: &BatchSpan,
         bytes: &[u8],
-        next: Option<&Result<BatchHeader, RecordError>>,
+        next: Option<&Result<BatchSpan, RecordError>>,
     ) -> Option<String> {
-        if let Some(reason) = misplaced(self.segment, header, self.floor) {
+        if let Some(reason) = misplaced(self.segment, span, self.floor) {
             return Some(reason);
         }
-        let base = header.base_offset;
+        let base = span.base_offset;
         // Either this one tells its length wrongly, or it is the next one that is damaged.
         let mut in_doubt = false;
         match next {
-            Some(Ok(next)) if next.base_offset < header.next_offset() => {
+            Some(Ok(next)) if next.base_offset < span.next_offset() => {
                 let next = next.base_offset;
                 return Some(format!("the batch at offset {base} reaches into the one at {next}"));
             }
             Some(Err(_)) => in_doubt = true,
             Some(Ok(_)) | None => {}
         }
-        let epoch = header.partition_leader_epoch;
+        let epoch = span.partition_leader_epoch;
         if let Some(reign) = self.reign_at(base).filter(|reign| *reign != epoch) {
             return Some(format!("it bears leader epoch {epoch}, written in {reign}"));
         }
         if !in_doubt && self.segment.is_verified(position, position + bytes.len() as u64) {
             return None;
         }
-        verify_crc(header, bytes).err().map(|error| error.to_string())
+        let header = BatchHeader::parse(bytes);
+        let verified = header.and_then(|header| verify_crc(&header, bytes));
+        verified.err().map(|error| error.to_string())
     }
 
+    #[inline]
     fn reign_at(&mut self, base: Offset) -> Option<LeaderEpoch> {
         let at = base.max(self.log.log_start_offset());
         if self.reign.is_none_or(|(_, end)| at >= end) {

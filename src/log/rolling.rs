@@ -4,39 +4,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::log::append::max_timestamp;
+use crate::log::append::Extent;
 use crate::log::config::LogConfig;
 use crate::log::error::AppendError;
 use crate::log::partition_log::{Log, Writer};
 use crate::log::segment::Segment;
-use crate::record::BatchHeader;
 use crate::types::Offset;
 use crate::types::random::mix;
 
 impl Log {
-    /// Whether batches of `length` bytes go into a new segment.
+    /// Whether batches of this extent go into a new segment.
     pub(crate) fn must_roll(
         &self,
         writer: &Writer,
         active: &Segment,
-        headers: &[&BatchHeader],
-        length: u64,
+        config: &LogConfig,
+        extent: &Extent,
     ) -> bool {
         let size_bytes = active.size_bytes();
         if size_bytes == 0 {
             return false;
         }
-        let config = self.config.load();
-        let last_offset = headers[headers.len() - 1].last_offset();
         // By the records' own time, so that every replica rolls alike; by the clock where the
         // segment's first batch bears none.
         let age_ms = match active.first_timestamp() {
-            Some(first) => max_timestamp(headers).0.saturating_sub(first.0),
+            Some(first) => extent.max_timestamp.0.saturating_sub(first.0),
             None => self.shared.clock.wall().0.saturating_sub(writer.active_since.0),
         };
-        let limit = config.segment_ms.saturating_sub(self.jitter(&config, active.base_offset()));
-        size_bytes + length > config.segment_bytes
-            || last_offset.since(active.base_offset()) > i64::from(i32::MAX)
+        let limit = config.segment_ms.saturating_sub(self.jitter(config, active.base_offset()));
+        size_bytes + extent.size_bytes > config.segment_bytes
+            || extent.last_offset.since(active.base_offset()) > i64::from(i32::MAX)
             || u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > limit.as_millis())
     }
 

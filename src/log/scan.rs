@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::log::error::ReadError;
 use crate::log::segment::Segment;
-use crate::record::{BatchHeader, HEADER_BYTES};
+use crate::record::{BatchHeader, BatchSpan, HEADER_BYTES};
 use crate::types::Offset;
 
 /// How much is read at once when headers are close to each other.
@@ -27,14 +27,15 @@ impl Located {
     }
 }
 
-/// What is wrong with a batch of `segment` by its header alone: the checksum does not cover where
+/// What is wrong with a batch of `segment` by its place alone: the checksum does not cover where
 /// it lies in the log. `floor` is where the batch before it ends.
-pub(crate) fn misplaced(segment: &Segment, header: &BatchHeader, floor: Offset) -> Option<String> {
-    let (base, last, end) = (header.base_offset, header.last_offset(), segment.next_offset());
+#[inline]
+pub(crate) fn misplaced(segment: &Segment, span: &BatchSpan, floor: Offset) -> Option<String> {
+    let (base, last, end) = (span.base_offset, span.last_offset(), segment.next_offset());
     if base < floor {
         return Some(format!("a batch at offset {base} lies where {floor} or more is due"));
     }
-    (header.last_offset_delta < 0 || last >= end)
+    (span.last_offset_delta < 0 || last >= end)
         .then(|| format!("a batch of the offsets {base} to {last} in a segment that ends at {end}"))
 }
 
@@ -134,7 +135,7 @@ impl<'a> Headers<'a> {
                 format!("the batch ends at {}, the segment at {}", located.end(), self.end);
             return Err(self.segment.corrupt(self.position, reason));
         }
-        if let Some(reason) = misplaced(self.segment, &located.header, self.floor) {
+        if let Some(reason) = misplaced(self.segment, &located.header.span(), self.floor) {
             return Err(self.segment.corrupt(self.position, reason));
         }
         Ok(located)

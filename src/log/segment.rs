@@ -379,12 +379,18 @@ impl Segment {
     /// As [`Segment::headers_from`], beginning at once where a read ended, if one ended at
     /// `offset` and the log was cut `cuts` times then as now.
     pub(crate) fn headers_on_from(&self, offset: Offset, cuts: u64) -> Headers<'_> {
-        match self.read_ends.position_of(offset, cuts) {
+        match self.read_end_at(offset, cuts) {
             Some(position) => {
                 Headers::one_by_one(self, position, self.size_bytes()).not_before(offset)
             }
             None => self.headers_from(offset),
         }
+    }
+
+    /// Where the batch of `offset` begins, if a read ended there and the log was cut `cuts` times
+    /// then as now.
+    pub(crate) fn read_end_at(&self, offset: Offset, cuts: u64) -> Option<u64> {
+        self.read_ends.position_of(offset, cuts)
     }
 
     /// A read from `from` on ended before the batch of `offset`, which is at `position`.

@@ -1,8 +1,6 @@
 //! The header of a batch as the log writes it: the producer's, with the fields that are the
 //! broker's to fill in. Pure. The records behind it are never copied.
 
-use bytes::Bytes;
-
 use crate::log::validate::ValidBatch;
 use crate::record::{BatchHeader, HEADER_BYTES};
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
@@ -12,23 +10,16 @@ const CRC_FROM: usize = 21;
 /// Attribute bit: the timestamps are the broker's append time.
 const LOG_APPEND_TIME_BIT: u16 = 0x08;
 
-/// A batch that is ready to be written: a header of its own, and the records as they came.
-#[derive(Debug, Clone)]
-pub struct StampedBatch {
-    /// The header as it will be read back.
-    pub header: BatchHeader,
-    /// The header's bytes.
-    pub head: [u8; HEADER_BYTES],
-    /// The bytes behind the header.
-    pub body: Bytes,
-}
+/// A header as it is written.
+pub type Head = [u8; HEADER_BYTES];
 
-/// Gives `batch` its place in the log.
-pub fn stamp(batch: &ValidBatch, base_offset: Offset, epoch: LeaderEpoch) -> StampedBatch {
-    let mut header = batch.header.clone();
+/// Gives `batch` its place in the log: its header becomes what will be read back. Gives that
+/// header's bytes, which replace the first ones of the batch.
+pub fn stamp(batch: &mut ValidBatch, base_offset: Offset, epoch: LeaderEpoch) -> Head {
+    let header = &mut batch.header;
     let mut head = [0u8; HEADER_BYTES];
     head.copy_from_slice(&batch.bytes[..HEADER_BYTES]);
-    let body = batch.bytes.slice(HEADER_BYTES..);
+    let body = &batch.bytes[HEADER_BYTES..];
 
     header.base_offset = base_offset;
     head[0..8].copy_from_slice(&base_offset.0.to_be_bytes());
@@ -39,16 +30,16 @@ pub fn stamp(batch: &ValidBatch, base_offset: Offset, epoch: LeaderEpoch) -> Sta
         let attributes = u16::from_be_bytes([head[21], head[22]]) | LOG_APPEND_TIME_BIT;
         head[21..23].copy_from_slice(&attributes.to_be_bytes());
         header.attributes = i16::from_be_bytes([head[21], head[22]]);
-        set_max_timestamp(&mut header, &mut head, &body, append_time);
+        set_max_timestamp(header, &mut head, body, append_time);
     } else if let Some(max_timestamp) = batch.corrected_max_timestamp {
-        set_max_timestamp(&mut header, &mut head, &body, max_timestamp);
+        set_max_timestamp(header, &mut head, body, max_timestamp);
     }
-    StampedBatch { header, head, body }
+    head
 }
 
 fn set_max_timestamp(
     header: &mut BatchHeader,
-    head: &mut [u8; HEADER_BYTES],
+    head: &mut Head,
     body: &[u8],
     max_timestamp: TimestampMs,
 ) {

@@ -3,6 +3,7 @@
 //! over in place (compressed ones are decompressed for that, and stay compressed).
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::log::config::LogConfig;
 use crate::log::error::{InvalidBatch, RecordError};
@@ -14,6 +15,9 @@ use crate::types::{ErrorCode, ProducerId, TimestampMs};
 const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 /// How many bad records are named in one answer.
 const RECORD_ERRORS_NAMED: usize = 100;
+
+/// One of each of the batches of an append: nearly always there is one.
+pub type Few<T> = SmallVec<[T; 1]>;
 
 /// In whose name records are appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +56,14 @@ pub struct ValidBatch {
 
 /// Checks `records` against the format and the topic's configuration.
 pub fn validate(
-    records: &Bytes,
+    records: Bytes,
     origin: AppendOrigin,
     config: &LogConfig,
     now: TimestampMs,
-) -> Result<Vec<ValidBatch>, InvalidBatch> {
-    let mut valid = Vec::with_capacity(1);
-    let mut rest = records.clone();
+) -> Result<Few<ValidBatch>, InvalidBatch> {
+    let total_bytes = records.len();
+    let mut valid = Few::new();
+    let mut rest = records;
     while !rest.is_empty() {
         if origin.is_client() && !valid.is_empty() {
             return Err(invalid_record(
@@ -80,10 +85,9 @@ pub fn validate(
             "Produce requests must have at least one record batch per partition",
         ));
     }
-    if u64::try_from(records.len()).unwrap_or(u64::MAX) > config.segment_bytes {
+    if u64::try_from(total_bytes).unwrap_or(u64::MAX) > config.segment_bytes {
         let message = format!(
-            "Record batch list of {} bytes exceeds the maximum configured segment size of {}",
-            records.len(),
+            "Record batch list of {total_bytes} bytes exceeds the maximum configured segment size of {}",
             config.segment_bytes
         );
         return Err(InvalidBatch::new(ErrorCode::RecordListTooLarge, message));

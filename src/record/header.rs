@@ -27,6 +27,76 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
+/// The part of a header that tells a batch's place in the log. The checksum covers none of it but the
+/// offset delta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSpan {
+    /// The offset of its first record, kept when compaction removes that.
+    pub base_offset: Offset,
+    /// The last record's offset, counted from the base offset; kept by compaction.
+    pub last_offset_delta: i32,
+    /// The reign in which it was appended.
+    pub partition_leader_epoch: LeaderEpoch,
+    /// The whole batch's length.
+    pub size_bytes: usize,
+}
+
+impl BatchSpan {
+    /// Reads it off the header at the start of `bytes`, by the rules of [`BatchHeader::parse`].
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<BatchSpan, RecordError> {
+        Ok(BatchSpan::of(head_of(bytes)?))
+    }
+
+    #[inline]
+    fn of(head: &[u8; HEADER_BYTES]) -> BatchSpan {
+        BatchSpan {
+            base_offset: Offset(i64::from_be_bytes(field(head, 0))),
+            last_offset_delta: i32::from_be_bytes(field(head, 23)),
+            partition_leader_epoch: LeaderEpoch(i32::from_be_bytes(field(head, 12))),
+            size_bytes: whole_bytes(i32::from_be_bytes(field(head, 8))),
+        }
+    }
+
+    /// The last record's offset.
+    #[inline]
+    pub fn last_offset(&self) -> Offset {
+        Offset(self.base_offset.0.saturating_add(i64::from(self.last_offset_delta)))
+    }
+
+    /// The offset of the batch that follows.
+    #[inline]
+    pub fn next_offset(&self) -> Offset {
+        Offset(self.last_offset().0.saturating_add(1))
+    }
+}
+
+/// The header at the start of `bytes`, if there is one of this format and with a possible length.
+#[inline]
+fn head_of(bytes: &[u8]) -> Result<&[u8; HEADER_BYTES], RecordError> {
+    // The old formats have the same byte here, and their messages may be shorter.
+    match bytes.get(MAGIC_AT) {
+        None | Some(2) => {}
+        Some(old @ (0 | 1)) => return Err(RecordError::OldFormat(old.cast_signed())),
+        Some(other) => return Err(RecordError::UnknownFormat(other.cast_signed())),
+    }
+    let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
+        let available_bytes = bytes.len();
+        return Err(RecordError::Incomplete { needed_bytes: HEADER_BYTES, available_bytes });
+    };
+    let batch_length = i32::from_be_bytes(field(head, 8));
+    let least = (HEADER_BYTES - LOG_OVERHEAD_BYTES) as i64;
+    if i64::from(batch_length) < least {
+        return Err(RecordError::InvalidLength(batch_length));
+    }
+    Ok(head)
+}
+
+#[inline]
+fn whole_bytes(batch_length: i32) -> usize {
+    LOG_OVERHEAD_BYTES + usize::try_from(batch_length).unwrap_or(0)
+}
+
 /// What a batch says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchHeader {
@@ -61,17 +131,8 @@ pub struct BatchHeader {
 impl BatchHeader {
     /// Reads the header at the start of `bytes`, which may end before the batch does.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, RecordError> {
-        // The old formats have the same byte here, and their messages may be shorter.
-        match bytes.get(MAGIC_AT) {
-            None | Some(2) => {}
-            Some(old @ (0 | 1)) => return Err(RecordError::OldFormat(old.cast_signed())),
-            Some(other) => return Err(RecordError::UnknownFormat(other.cast_signed())),
-        }
-        let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
-            let available_bytes = bytes.len();
-            return Err(RecordError::Incomplete { needed_bytes: HEADER_BYTES, available_bytes });
-        };
-        let header = BatchHeader {
+        let head = head_of(bytes)?;
+        Ok(BatchHeader {
             base_offset: Offset(i64::from_be_bytes(field(head, 0))),
             batch_length: i32::from_be_bytes(field(head, 8)),
             partition_leader_epoch: LeaderEpoch(i32::from_be_bytes(field(head, 12))),
@@ -85,17 +146,22 @@ impl BatchHeader {
             producer_epoch: ProducerEpoch(i16::from_be_bytes(field(head, 51))),
             base_sequence: i32::from_be_bytes(field(head, 53)),
             record_count: i32::from_be_bytes(field(head, 57)),
-        };
-        let least = (HEADER_BYTES - LOG_OVERHEAD_BYTES) as i64;
-        if i64::from(header.batch_length) < least {
-            return Err(RecordError::InvalidLength(header.batch_length));
+        })
+    }
+
+    /// The part that tells its place.
+    pub fn span(&self) -> BatchSpan {
+        BatchSpan {
+            base_offset: self.base_offset,
+            last_offset_delta: self.last_offset_delta,
+            partition_leader_epoch: self.partition_leader_epoch,
+            size_bytes: self.size_bytes(),
         }
-        Ok(header)
     }
 
     /// The whole batch's length.
     pub fn size_bytes(&self) -> usize {
-        LOG_OVERHEAD_BYTES + usize::try_from(self.batch_length).unwrap_or(0)
+        whole_bytes(self.batch_length)
     }
 
     /// The last record's offset.
@@ -146,6 +212,7 @@ impl BatchHeader {
     }
 }
 
+#[inline]
 fn field<const N: usize>(head: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&head[at..at + N]);

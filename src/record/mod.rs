@@ -34,6 +34,6 @@ pub use compression::Compression;
 pub use control::{ControlType, EndTransactionMarker};
 pub use decode::{Header, Record};
 pub use error::RecordError;
-pub use header::{BatchHeader, CRC_FROM, HEADER_BYTES, TimestampType};
+pub use header::{BatchHeader, BatchSpan, CRC_FROM, HEADER_BYTES, TimestampType};
 pub use raw::{RawRecord, RawRecords, raw_records};
 pub use retain::{Retained, emptied};

@@ -142,6 +142,10 @@ impl DiskFile for OpenFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        // The system has less to do for one part that is no list.
+        if let [only] = parts {
+            return self.0.write_all_at(only, position);
+        }
         let mut position = position;
         for chunk in parts.chunks(MAX_PARTS) {
             position += self.write_chunk(chunk, position)?;

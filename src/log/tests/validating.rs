@@ -11,7 +11,7 @@ use crate::record::{BatchBuilder, Compression, TimestampType};
 use crate::types::{ErrorCode, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 fn check(records: &Bytes, config: &LogConfig) -> Result<(), InvalidBatch> {
-    validate(records, AppendOrigin::Client, config, START).map(|_| ())
+    validate(records.clone(), AppendOrigin::Client, config, START).map(|_| ())
 }
 
 /// The batch with some header bytes changed and the checksum made right again.
