@@ -1,8 +1,9 @@
 //! Appending batches of 1 KiB to 1 MiB to one log and to a hundred, beside a bare loop that does
 //! CRC-32C and one write per batch, in interleaved rounds of one run:
 //! `cargo bench --bench log_append`. Prints MB/s of both and their ratio; the goal is at least
-//! 0.95. Then threads that append 1 KiB batches to one log; the goal is three times as many as with
-//! a lock around one write each.
+//! 0.95. Then producers, as threads and as tasks, that append 1 KiB batches to one place; the goal is
+//! three times as many as with a lock around one write each. What gathering could gain at most on
+//! this machine is measured beside it, by loops that check and publish nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[global_allocator]
@@ -24,11 +25,15 @@ use ottla::storage::InlineOffload;
 use ottla::types::clock::SystemClock;
 use ottla::types::{Clock, LeaderEpoch, Offset, TimestampMs, TopicId, TopicPartition};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 const ROUND_BYTES: usize = 16 << 20;
 const ROUNDS: usize = 16;
 const APPENDS_CONTENDED: usize = 16_000;
 const ROUNDS_CONTENDED: usize = 7;
+/// Producers whose batches one call writes, where nothing is waited for.
+const GATHERED: usize = 64;
+const WORKERS: usize = 2;
 
 fn batch_of(record_bytes: usize, batch_bytes: usize, now: TimestampMs) -> Bytes {
     let mut builder = BatchBuilder::new(Offset::ZERO);
@@ -113,6 +118,153 @@ fn contended(threads: usize, append: impl Fn() + Sync) -> f64 {
     (APPENDS_CONTENDED / threads * threads) as f64 / start.elapsed().as_secs_f64()
 }
 
+/// Tasks that wait for the one who writes, as a broker's connections would.
+#[derive(Default)]
+struct WaitingTasks {
+    queue: Mutex<(Vec<(Bytes, oneshot::Sender<()>)>, bool)>,
+    written: Mutex<u64>,
+}
+
+impl WaitingTasks {
+    /// The first to come lets the others have their turn, and writes what they brought.
+    async fn append_gathered(&self, file: &File, batch: &Bytes) {
+        let (sender, written) = oneshot::channel();
+        let begins = {
+            let mut queue = self.queue.lock();
+            queue.0.push((batch.clone(), sender));
+            !std::mem::replace(&mut queue.1, true)
+        };
+        if begins {
+            tokio::task::yield_now().await;
+            while let Some(waiting) = self.next_round() {
+                self.write(file, waiting);
+            }
+        }
+        written.await.unwrap();
+    }
+
+    fn next_round(&self) -> Option<Vec<(Bytes, oneshot::Sender<()>)>> {
+        let mut queue = self.queue.lock();
+        queue.1 = !queue.0.is_empty();
+        queue.1.then(|| std::mem::take(&mut queue.0))
+    }
+
+    fn write(&self, file: &File, waiting: Vec<(Bytes, oneshot::Sender<()>)>) {
+        let parts: Vec<IoSlice<'_>> =
+            waiting.iter().map(|(batch, _)| IoSlice::new(batch)).collect();
+        let mut position = self.written.lock();
+        *position += rustix::io::pwritev(file, &parts, *position).unwrap() as u64;
+        for (_, sender) in waiting {
+            sender.send(()).unwrap();
+        }
+    }
+}
+
+/// Calls `append` from `tasks` tasks of two workers, each of which lets the others have their turn
+/// between two calls; gives appends per second.
+fn contended_tasks<F: Future<Output = ()> + Send>(
+    tasks: usize,
+    append: impl Fn() -> F + Clone + Send + 'static,
+) -> f64 {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).build().unwrap();
+    let start = Instant::now();
+    runtime.block_on(async {
+        let each = APPENDS_CONTENDED / tasks;
+        let mut set = tokio::task::JoinSet::new();
+        for _ in 0..tasks {
+            let append = append.clone();
+            set.spawn(async move {
+                for _ in 0..each {
+                    append().await;
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        set.join_all().await;
+    });
+    (APPENDS_CONTENDED / tasks * tasks) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// One thread that writes many batches with one call and with a call each: nobody waits, so this is
+/// the most that gathering them can gain.
+fn written_alone(file: &File, batch: &Bytes, gathered: usize) -> f64 {
+    let parts = vec![IoSlice::new(batch); gathered];
+    let calls = APPENDS_CONTENDED / gathered;
+    let start = Instant::now();
+    let mut position = 0;
+    for _ in 0..calls {
+        position += match &parts[..] {
+            [only] => {
+                file.write_all_at(only, position).unwrap();
+                only.len()
+            }
+            parts => rustix::io::pwritev(file, parts, position).unwrap(),
+        } as u64;
+    }
+    assert_eq!(position as usize, calls * gathered * batch.len());
+    (calls * gathered) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Prints what rates were measured in turns: medians, and of the first the ratio of each.
+fn report_rates(what: &str, names: &[&str], rates: &[Vec<f64>]) {
+    let median = |rates: &[f64]| {
+        let mut rates = rates.to_vec();
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    };
+    let ratio = |rates_of: &[f64]| {
+        median(&rates[0].iter().zip(rates_of).map(|(base, rate)| rate / base).collect::<Vec<_>>())
+    };
+    let each: Vec<String> = names
+        .iter()
+        .zip(rates)
+        .map(|(name, of)| format!("{name} {:.0} ({:.2})", median(of) / 1e3, ratio(of)))
+        .collect();
+    println!("{what}, thousand appends/s: {}", each.join(", "));
+}
+
+/// What gathering could gain where nobody waits, and where tasks do.
+fn gathering() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = batch_of(900, 1 << 10, SystemClock::new().wall());
+    let file = || tempfile::tempfile_in(directory.path()).unwrap();
+    let mut rates = [(); 2].map(|()| Vec::new());
+    for _ in 0..ROUNDS_CONTENDED {
+        rates[0].push(written_alone(&file(), &batch, 1));
+        rates[1].push(written_alone(&file(), &batch, GATHERED));
+    }
+    let what = format!("nobody waits, {} B batches", batch.len());
+    report_rates(&what, &["one write each", "64 a write"], &rates);
+
+    let logs = data_directory::open(&directory.path().join("logs"), Arc::new(InlineOffload), 1);
+    let partition = TopicPartition::new("bench-tasks", 0);
+    let id = TopicId(uuid::Uuid::from_u128(1));
+    let log = logs.create(&partition, id, LogConfig::default()).unwrap();
+    let mut rates = [(); 3].map(|()| Vec::new());
+    for _ in 0..ROUNDS_CONTENDED {
+        let (alone, batch_of_it) = (Arc::new((Waiting::default(), file())), batch.clone());
+        rates[0].push(contended_tasks(GATHERED, move || {
+            let (alone, batch) = (Arc::clone(&alone), batch_of_it.clone());
+            async move { alone.0.append_alone(&alone.1, &batch) }
+        }));
+        let (waiting, batch_of_it) = (Arc::new((WaitingTasks::default(), file())), batch.clone());
+        rates[1].push(contended_tasks(GATHERED, move || {
+            let (waiting, batch) = (Arc::clone(&waiting), batch_of_it.clone());
+            async move { waiting.0.append_gathered(&waiting.1, &batch).await }
+        }));
+        let (log, batch_of_it) = (Arc::clone(&log), batch.clone());
+        rates[2].push(contended_tasks(GATHERED, move || {
+            let (log, batch) = (Arc::clone(&log), batch_of_it.clone());
+            async move {
+                log.append_as_leader(batch, LeaderEpoch(0), AppendOrigin::Client).unwrap();
+            }
+        }));
+    }
+    let what = format!("{GATHERED} tasks, {} B batches", batch.len());
+    report_rates(&what, &["bare lock", "bare gathered", "log"], &rates);
+}
+
 /// Threads that append 1 KiB batches to one place: with a plain lock around each write, with all
 /// that wait gathered into one write, and to a log. Medians of interleaved rounds.
 fn contention() {
@@ -124,26 +276,20 @@ fn contention() {
         let partition = TopicPartition::new(topic.as_str(), 0);
         let id = TopicId(uuid::Uuid::from_u128(threads as u128 + 1));
         let log = logs.create(&partition, id, LogConfig::default()).unwrap();
-        let [mut alone, mut gathered, mut ours] = [(); 3].map(|()| Vec::new());
+        let mut rates = [(); 3].map(|()| Vec::new());
         for _ in 0..ROUNDS_CONTENDED {
             let file = tempfile::tempfile_in(directory.path()).unwrap();
             let waiting = Waiting::default();
-            alone.push(contended(threads, || waiting.append_alone(&file, &batch)));
+            rates[0].push(contended(threads, || waiting.append_alone(&file, &batch)));
             let file = tempfile::tempfile_in(directory.path()).unwrap();
             let waiting = Waiting::default();
-            gathered.push(contended(threads, || waiting.append_gathered(&file, &batch)));
-            ours.push(contended(threads, || {
+            rates[1].push(contended(threads, || waiting.append_gathered(&file, &batch)));
+            rates[2].push(contended(threads, || {
                 log.append_as_leader(batch.clone(), LeaderEpoch(0), AppendOrigin::Client).unwrap();
             }));
         }
-        let [alone, gathered, ours] = [alone, gathered, ours].map(|mut rates| {
-            rates.sort_by(f64::total_cmp);
-            rates[rates.len() / 2] / 1e3
-        });
-        println!(
-            "{threads} threads, {} B batches, thousand appends/s: bare lock {alone:.0}, bare gathered {gathered:.0}, log {ours:.0}",
-            batch.len(),
-        );
+        let what = format!("{threads} threads, {} B batches", batch.len());
+        report_rates(&what, &["bare lock", "bare gathered", "log"], &rates);
     }
 }
 
@@ -204,5 +350,6 @@ fn main() {
         }
     }
     beside_a_bare_loop(1, 64 << 10, 100);
+    gathering();
     contention();
 }

@@ -1,5 +1,5 @@
-//! Appending: the leader's batches get their offsets here, a follower's keep theirs. One pwritev
-//! to the page cache, then the batches are published.
+//! Appending: the leader's batches get their offsets here, a follower's keep theirs. One write to
+//! the page cache, then the batches are published.
 
 use std::cell::RefCell;
 use std::io::IoSlice;
