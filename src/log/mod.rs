@@ -30,6 +30,7 @@
 //! - `segment`, `index`, `scan`: one file, where in it what is, its headers one after another;
 //!   `read_ends`: where recent reads ended
 //! - `stored`, `format`: the catalog's keys and values
+//! - `unpacking`: how much memory producers' batches take while they are looked at
 //!
 //! Pure:
 //! - [`epochs`], [`producers`], [`transactions`]: what a log knows beside its records
@@ -85,6 +86,7 @@ mod swap;
 mod tail;
 pub mod transactions;
 mod truncate;
+mod unpacking;
 mod validate;
 mod verify;
 

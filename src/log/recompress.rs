@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::log::config::LogConfig;
 use crate::log::error::InvalidBatch;
+use crate::log::unpacking::unpack;
 use crate::log::validate::{ValidBatch, format_error};
 use crate::record::{Batch, BatchBuilder, BatchHeader, Compression, Record, RecordError};
 use crate::types::ErrorCode;
@@ -21,8 +22,9 @@ pub(crate) fn recompress(
             continue;
         }
         let batch = Batch { header: valid.header.clone(), bytes: valid.bytes.clone() };
-        let records = batch.records().map_err(|error| format_error(&error))?;
-        let repacked = repack(&valid.header, &records, codec, config);
+        let records = unpack(|limit_bytes| batch.records_within(limit_bytes))
+            .map_err(|error| format_error(&error))?;
+        let repacked = repack(&valid.header, &records.content, codec, config);
         let bytes = repacked.map_err(|error| format_error(&error))?;
         if bytes.len() > config.max_message_bytes {
             let message = format!(

@@ -8,11 +8,10 @@ use smallvec::SmallVec;
 use crate::log::config::LogConfig;
 use crate::log::error::{InvalidBatch, RecordError};
 use crate::log::frames::{Frame, walk};
+use crate::log::unpacking::unpack;
 use crate::record::{Batch, BatchHeader, Compression, RecordError as FormatError, TimestampType};
 use crate::types::{ErrorCode, ProducerId, TimestampMs};
 
-/// How many records a batch may unpack to, in bytes, while it is checked.
-const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 /// How many bad records are named in one answer.
 const RECORD_ERRORS_NAMED: usize = 100;
 
@@ -188,10 +187,9 @@ fn validate_records(
         Compression::None => &batch.bytes[crate::record::HEADER_BYTES..],
         codec => {
             let packed = &batch.bytes[crate::record::HEADER_BYTES..];
-            decompressed = codec
-                .decompress(packed, MAX_DECOMPRESSED_BYTES)
+            decompressed = unpack(|limit_bytes| codec.decompress(packed, limit_bytes))
                 .map_err(|error| format_error(&error))?;
-            &decompressed[..]
+            &decompressed.content[..]
         }
     };
     let mut check = RecordCheck::new(header, origin, config, now);

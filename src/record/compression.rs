@@ -14,6 +14,9 @@ const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 << 10;
 /// The default of `compression.lz4.level`.
 const LZ4_DEFAULT_LEVEL: i32 = 9;
+/// What is unpacked grows by doubling as far as this. Then room is taken for all that may come, at once: what
+/// is not used of it costs no memory, and nothing large is copied.
+const DOUBLED_UP_TO_BYTES: usize = 32 << 20;
 /// snappy's densest element: three bytes stand for 64.
 const SNAPPY_MAX_RATIO: usize = 22;
 
@@ -134,18 +137,24 @@ impl Compression {
     fn read_all(self, decoder: impl Read, limit_bytes: usize) -> Result<Bytes, RecordError> {
         let mut content = Vec::new();
         let mut bounded = decoder.take((limit_bytes as u64).saturating_add(1));
-        bounded.read_to_end(&mut content).map_err(|error| self.bad(error))?;
+        let mut first = bounded.by_ref().take(DOUBLED_UP_TO_BYTES as u64);
+        first.read_to_end(&mut content).map_err(|error| self.bad(error))?;
+        if content.len() == DOUBLED_UP_TO_BYTES {
+            content.reserve_exact(limit_bytes.saturating_add(1).saturating_sub(content.len()));
+            bounded.read_to_end(&mut content).map_err(|error| self.bad(error))?;
+        }
         if content.len() > limit_bytes {
             return Err(RecordError::TooLarge { limit_bytes });
         }
-        Ok(content.into())
+        // As it is: to give the room behind it back would copy it.
+        Ok(Bytes::from_owner(content))
     }
 
     fn unpack_snappy(self, packed: &[u8], limit_bytes: usize) -> Result<Bytes, RecordError> {
         let mut content = Vec::new();
         if !packed.starts_with(XERIAL_MAGIC) {
             self.unpack_snappy_block(packed, &mut content, limit_bytes)?;
-            return Ok(content.into());
+            return Ok(Bytes::from_owner(content));
         }
         let mut rest =
             packed.get(XERIAL_HEADER_BYTES..).ok_or_else(|| self.bad("header cut off"))?;
@@ -158,7 +167,7 @@ impl Compression {
             self.unpack_snappy_block(block, &mut content, limit_bytes)?;
             rest = behind;
         }
-        Ok(content.into())
+        Ok(Bytes::from_owner(content))
     }
 
     fn unpack_snappy_block(

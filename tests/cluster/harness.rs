@@ -247,6 +247,24 @@ impl Cluster {
         self.pids().map(of).collect()
     }
 
+    /// The most memory that each running node had resident since [`Cluster::forget_peaks`].
+    #[allow(dead_code)] // not for benches
+    pub fn peak_resident_bytes(&self) -> Vec<u64> {
+        let of = |pid: u32| {
+            let status =
+                fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's status");
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+            peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        };
+        self.pids().map(of).collect()
+    }
+
+    /// From now on peaks count anew.
+    #[allow(dead_code)] // not for benches
+    pub fn forget_peaks(&self) {
+        self.pids().for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap());
+    }
+
     /// How many files each running node has open, sockets among them.
     #[allow(dead_code)] // for benches
     pub fn open_files(&self) -> Vec<usize> {

@@ -14,6 +14,7 @@
 //! - `unsafe_recovery`: a lost majority; the survivor is made the only voter and others join it
 //! - `bit_rot`: a bit flips in a segment; it is found on demand, and mended from a replica
 //! - `groups`: consumers that share, take over and commit, whoever is killed; `members`: their processes
+//! - `hostile_peers`: idle, greedy and deaf clients and decompression bombs; memory stays bounded
 //! - `start_errors`: a start that cannot succeed says why in one line
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -28,6 +29,7 @@ mod failover;
 mod groups;
 mod harness;
 mod history;
+mod hostile_peers;
 mod log_dirs;
 mod members;
 mod start_errors;
