@@ -14,7 +14,8 @@ mod admission;
 mod answers;
 pub mod client;
 mod connection;
-mod frames;
+#[doc(hidden)]
+pub mod frames;
 mod output;
 mod pace;
 pub mod server;
