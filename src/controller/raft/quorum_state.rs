@@ -29,6 +29,9 @@ const SLOT_HEADER_BYTES: usize = 4 + 8 + 2 + 2;
 
 const SLOT_MAGIC: [u8; 4] = *b"OQS1";
 
+/// No node writes as often: a slot that claims more is damaged, and nothing could ever follow it.
+const MAX_SEQUENCE: u64 = u64::MAX / 2;
+
 /// What a voter must never forget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QuorumState {
@@ -177,7 +180,7 @@ fn decode_slot(bytes: &[u8]) -> Option<(u64, QuorumState)> {
     let length = usize::from(u16::from_be_bytes(header[14..16].try_into().ok()?));
     let end = SLOT_HEADER_BYTES + length;
     let crc = u32::from_be_bytes(bytes.get(end..end + 4)?.try_into().ok()?);
-    if crc32c::crc32c(&bytes[..end]) != crc {
+    if crc32c::crc32c(&bytes[..end]) != crc || sequence > MAX_SEQUENCE {
         return None;
     }
     let body = &bytes[SLOT_HEADER_BYTES..end];
@@ -194,4 +197,42 @@ fn read_up_to(file: &dyn DiskFile, bytes: &mut [u8], position: u64) -> io::Resul
         }
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::storage::MemoryDisk;
+
+    /// A disk with the two slots, each with its sequence and its synced end.
+    fn with_slots(slots: [(u64, u64); 2]) -> MemoryDisk {
+        let mut bytes = vec![0; 2 * SLOT_BYTES as usize];
+        for (at, (sequence, synced_end)) in [0, SLOT_BYTES as usize].into_iter().zip(slots) {
+            let state = QuorumState { synced_end, ..QuorumState::default() };
+            let slot = encode_slot(sequence, &state);
+            bytes[at..at + slot.len()].copy_from_slice(&slot);
+        }
+        let disk = MemoryDisk::new();
+        disk.create_dir_all(Path::new("/m")).unwrap();
+        disk.write_atomic(&Path::new("/m").join(FILE_NAME), &bytes).unwrap();
+        disk
+    }
+
+    /// The next write would have begun at sequence 0 again, and been older than what it replaced.
+    #[test]
+    fn a_slot_that_nothing_can_follow_is_damaged() {
+        let open = |disk: &MemoryDisk| QuorumStateFile::open(disk, Path::new("/m"));
+        for last in [u64::MAX, u64::MAX - 1, MAX_SEQUENCE + 1] {
+            let disk = with_slots([(last, 7), (5, 4)]);
+            let mut file = open(&disk).unwrap();
+            assert_eq!(file.state().synced_end, 4, "{last}");
+            let state = QuorumState { synced_end: 9, ..QuorumState::default() };
+            file.write_synced(state.clone()).unwrap();
+            assert_eq!(*open(&disk).unwrap().state(), state, "{last}");
+            let both = open(&with_slots([(last, 7), (last, 7)]));
+            assert!(matches!(both, Err(QuorumStateError::Damaged { .. })), "{last}: {both:?}");
+        }
+    }
 }
