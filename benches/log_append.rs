@@ -118,10 +118,13 @@ fn contended(threads: usize, append: impl Fn() + Sync) -> f64 {
     (APPENDS_CONTENDED / threads * threads) as f64 / start.elapsed().as_secs_f64()
 }
 
+/// A batch, and whom to tell that it is written.
+type Waiter = (Bytes, oneshot::Sender<()>);
+
 /// Tasks that wait for the one who writes, as a broker's connections would.
 #[derive(Default)]
 struct WaitingTasks {
-    queue: Mutex<(Vec<(Bytes, oneshot::Sender<()>)>, bool)>,
+    queue: Mutex<(Vec<Waiter>, bool)>,
     written: Mutex<u64>,
 }
 
@@ -143,13 +146,13 @@ impl WaitingTasks {
         written.await.unwrap();
     }
 
-    fn next_round(&self) -> Option<Vec<(Bytes, oneshot::Sender<()>)>> {
+    fn next_round(&self) -> Option<Vec<Waiter>> {
         let mut queue = self.queue.lock();
         queue.1 = !queue.0.is_empty();
         queue.1.then(|| std::mem::take(&mut queue.0))
     }
 
-    fn write(&self, file: &File, waiting: Vec<(Bytes, oneshot::Sender<()>)>) {
+    fn write(&self, file: &File, waiting: Vec<Waiter>) {
         let parts: Vec<IoSlice<'_>> =
             waiting.iter().map(|(batch, _)| IoSlice::new(batch)).collect();
         let mut position = self.written.lock();

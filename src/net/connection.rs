@@ -191,7 +191,7 @@ impl Connection {
     /// at once.
     async fn begin_requests(&mut self) -> Result<(), Ended> {
         while self.may_begin() {
-            let frame = match self.frames.next()? {
+            let frame = match self.frames.next_frame()? {
                 Progress::Frame(frame) => frame,
                 Progress::Partial(length) => return self.ask_for_share(length),
                 Progress::Nothing => return Ok(()),

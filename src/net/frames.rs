@@ -83,7 +83,7 @@ impl FrameBuffer {
     }
 
     /// The next whole frame, or how far it has come.
-    pub fn next(&mut self) -> Result<Progress, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Progress, FrameError> {
         let Some(length) = self.claimed_length()? else { return Ok(Progress::Nothing) };
         if self.bytes.len() < LENGTH_BYTES + length {
             return Ok(Progress::Partial(length));
@@ -218,7 +218,7 @@ mod tests {
             while !rest.is_empty() {
                 buffer.read_from(&mut rest).await.unwrap();
                 most = most.max(buffer.capacity());
-                while let Progress::Frame(frame) = buffer.next()? {
+                while let Progress::Frame(frame) = buffer.next_frame()? {
                     frames.push(frame);
                 }
             }
@@ -257,7 +257,7 @@ mod tests {
         let mut bytes = framed(b"x");
         bytes.extend_from_slice(&[0x16, 0x03, 0x01, 0x02]);
         feed(&mut buffer, &bytes, 1000).await.unwrap();
-        assert_eq!(buffer.next(), Ok(Progress::Partial(0x1603_0102)));
+        assert_eq!(buffer.next_frame(), Ok(Progress::Partial(0x1603_0102)));
     }
 
     #[tokio::test]
@@ -268,7 +268,7 @@ mod tests {
         let (frames, most) = feed(&mut buffer, &bytes, 10).await.unwrap();
         assert!(frames.is_empty());
         assert!(most <= 4 * bytes.len(), "{most}");
-        assert_eq!(buffer.next(), Ok(Progress::Partial(LIMIT)));
+        assert_eq!(buffer.next_frame(), Ok(Progress::Partial(LIMIT)));
     }
 
     #[tokio::test]

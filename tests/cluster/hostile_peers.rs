@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ottla::protocol::Request;
 use ottla::protocol::header::encode_request;
 use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -161,7 +160,7 @@ fn bomb(size: usize) -> Vec<u8> {
     batch.push(TimestampMs(1), None, Some(&vec![0; size]), &[]).expect("a record");
     let records = batch.build().expect("a batch");
     assert!(records.len() < 100 << 10, "{} bytes", records.len());
-    let partition = PartitionProduceData { index: 0, records: Some(Bytes::from(records)) };
+    let partition = PartitionProduceData { index: 0, records: Some(records) };
     let topic = TopicProduceData {
         name: "orders".into(),
         partition_data: vec![partition],

@@ -16,7 +16,7 @@ pub fn frames(data: &Bytes) {
     let mut buffer = FrameBuffer::new(LIMIT, "socket.request.max.bytes");
     let mut stream = &data[..];
     loop {
-        match buffer.next() {
+        match buffer.next_frame() {
             Ok(Progress::Frame(frame)) => {
                 assert!(frame.len() <= LIMIT);
                 request(frame);
@@ -38,14 +38,13 @@ macro_rules! table {
         fn request(frame: Bytes) {
             let mut reader = Reader::new(frame);
             let Ok(header) = decode_request_header(&mut reader) else { return };
-            match header.api_key {
-                $(key if key == messages::$api::$request::API.code() => {
-                    if messages::$api::$request::VERSIONS.contains(&header.api_version) {
-                        again::<messages::$api::$request>(reader.rest().clone(), header.api_version);
-                    }
-                })*
-                _ => {}
-            }
+            let (key, version) = (header.api_key, header.api_version);
+            $({
+                type Asked = messages::$api::$request;
+                if key == Asked::API.code() && Asked::VERSIONS.contains(&version) {
+                    again::<Asked>(reader.rest().clone(), version);
+                }
+            })*
         }
 
         const RESPONSES: &[fn(Bytes, i16)] = &[$(|bytes, version| {

@@ -142,7 +142,9 @@ fn deliver(
     in_flight: &mut BTreeMap<i32, Waiting>,
     shared: &Shared,
 ) -> Result<(), ClientError> {
-    while let Progress::Frame(frame) = frames.next().map_err(|error| shared.malformed(error))? {
+    while let Progress::Frame(frame) =
+        frames.next_frame().map_err(|error| shared.malformed(error))?
+    {
         let Some(correlation_id) = frame.first_chunk::<4>() else {
             return Err(shared.malformed(format!("an answer of {} bytes", frame.len())));
         };
