@@ -89,6 +89,7 @@ fn complaints(sources: &[Source]) -> Vec<String> {
         all.extend(checks::floors(source));
         all.extend(checks::purity(source));
         all.extend(checks::seams(source));
+        all.extend(checks::order(source));
         all.extend(checks::size(source));
         all.extend(checks::name(source));
         all.extend(checks::header(source));

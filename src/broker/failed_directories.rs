@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch;
 
 use crate::broker::directories::Directories;
 use crate::controller::machine::{Command, Reply};
@@ -15,7 +14,7 @@ use crate::controller::{Controller, RequestContext};
 use crate::log::LogDirectory;
 use crate::metadata::MetadataSource;
 use crate::storage::{Offload, offload};
-use crate::types::{BrokerEpoch, Clock, DirectoryId, NodeId};
+use crate::types::{BrokerEpoch, Clock, DirectoryId, NodeId, watch};
 
 /// How long the controller may take, and how long until it is told again.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -3,12 +3,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::controller::Controller;
 use crate::controller::lifecycle::{BrokerLifecycle, BrokerState};
 use crate::metadata::{Image, MetadataSource};
-use crate::types::{NodeId, Offset};
+use crate::types::{NodeId, Offset, watch};
 
 /// How a node stands at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::broker::cleaner::Cleaner;
@@ -45,7 +44,7 @@ use crate::metadata::{Endpoint, SecurityProtocol, features};
 use crate::net::server::{Class, Server as NetServer};
 use crate::net::{HostPort, Listener};
 use crate::replication::{ReplicaOptions, Replicas, ReplicasParts};
-use crate::types::IncarnationId;
+use crate::types::{IncarnationId, watch};
 
 /// How long leaders may take to move away from a broker that stops.
 const CONTROLLED_SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
@@ -344,6 +343,16 @@ impl Server {
     /// How the broker stands, and each change of that. None if this node is no broker.
     pub fn broker_state(&self) -> Option<watch::Receiver<BrokerState>> {
         self.broker.as_ref().map(|broker| broker.lifecycle.state())
+    }
+
+    /// This node's replicas, for who looks into a node in its own process. None if it is no broker.
+    pub fn replicas(&self) -> Option<&Arc<Replicas>> {
+        self.broker.as_ref().map(|broker| &broker.replicas)
+    }
+
+    /// This node's part in the quorum, for who looks into a node in its own process.
+    pub fn controller(&self) -> &Arc<Controller> {
+        &self.controller
     }
 
     /// What tells how this node stands, for health checks.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
 
 use crate::broker::handlers::api_versions::ApiVersions;
 use crate::broker::handlers::dispatch::Entry;
@@ -20,6 +19,7 @@ use crate::net::BoxStream;
 use crate::net::server::{Answer, Handled, RequestContext, Service};
 use crate::protocol::ApiKey;
 use crate::protocol::header::{RequestHeader, encode_unsupported_api_versions};
+use crate::types::watch;
 
 /// The APIs of one kind of listener.
 pub(crate) struct KafkaService {

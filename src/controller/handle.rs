@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::controller::admission::{self, AdmissionError};
@@ -24,7 +24,7 @@ use crate::log::LogDirectory;
 use crate::metadata::MetadataSource;
 use crate::net::transport::{BoxStream, HostPort, Network};
 use crate::storage::Offload;
-use crate::types::{Clock, DirectoryId, ErrorCode, Monotonic, NodeId};
+use crate::types::{Clock, DirectoryId, ErrorCode, Monotonic, NodeId, watch};
 
 /// Between two attempts to reach the active controller.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
@@ -107,7 +107,12 @@ impl Controller {
 
     /// Whether this node is the active controller at this moment.
     pub fn is_active(&self) -> bool {
-        self.office.active_term().is_some()
+        self.active_term().is_some()
+    }
+
+    /// The term in which this node is the active controller at this moment.
+    pub fn active_term(&self) -> Option<u64> {
+        self.office.active_term()
     }
 
     /// The active controller as far as this node knows; it may be gone already.

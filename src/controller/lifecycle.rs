@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::controller::handle::{Controller, RequestContext};
@@ -16,7 +16,7 @@ use crate::controller::peer::message::{HeartbeatAnswer, HeartbeatRequest};
 use crate::log::LogDirectory;
 use crate::metadata::Image;
 use crate::storage::{Offload, offload};
-use crate::types::{BrokerEpoch, Clock, ErrorCode, Monotonic, NodeId};
+use crate::types::{BrokerEpoch, Clock, ErrorCode, Monotonic, NodeId, watch};
 
 /// Between two attempts to register.
 const REGISTER_PAUSE: Duration = Duration::from_millis(100);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::controller::admission::Admission;
@@ -30,7 +30,7 @@ use crate::log::{Log, LogConfig, LogDirectory};
 use crate::metadata::MetadataSource;
 use crate::net::transport::Network;
 use crate::storage::{Disk, Offload, offload};
-use crate::types::{Clock, NodeId, Random, TopicId, TopicPartition};
+use crate::types::{Clock, NodeId, Random, TopicId, TopicPartition, watch};
 
 pub use crate::log::METADATA_TOPIC;
 

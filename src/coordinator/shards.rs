@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::shard::{Perform, RequestId, Shard, ShardMachine, ShardOptions, ShardSeams, Submission};
 use crate::metadata::Image;
 use crate::replication::{Partition, Replicas};
-use crate::types::{ErrorCode, LeaderEpoch, PartitionId, TopicName, TopicPartition};
+use crate::types::{ErrorCode, LeaderEpoch, PartitionId, TopicName, TopicPartition, watch};
 
 /// A shard that runs.
 struct Running<M: ShardMachine> {

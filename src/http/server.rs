@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
@@ -16,6 +16,7 @@ use crate::broker::health::Health;
 use crate::http::routes::router;
 use crate::net::HostPort;
 use crate::net::transport::{BoxStream, Listener, Network};
+use crate::types::watch;
 
 /// Connections at one time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 128;

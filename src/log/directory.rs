@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::log::checkpoint::checkpoint;
@@ -23,7 +22,7 @@ use crate::log::shared::DirectoryShared;
 use crate::log::stored;
 use crate::storage::{Catalog, CatalogError, DirLock, Disk, Offload, Space, offload};
 use crate::types::{
-    BrokerEpoch, Clock, DirectoryId, NodeId, Random, TopicIdPartition, TopicPartition,
+    BrokerEpoch, Clock, DirectoryId, NodeId, Random, TopicIdPartition, TopicPartition, watch,
 };
 
 /// How often the logs are checkpointed.

@@ -6,11 +6,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::log::partition_log::Log;
 use crate::log::shared::DirectoryShared;
-use crate::types::Monotonic;
+use crate::types::{Monotonic, watch};
 
 /// The logs with something unsynced whose `flush.ms` is running; each at most once.
 #[derive(Debug, Default)]

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::log::create::{Made, NewLog};
 use crate::log::error::StorageError;
@@ -16,7 +15,7 @@ use crate::log::gathering::Gathering;
 use crate::log::reigns::Reign;
 use crate::log::segment::{DAMAGED_SUFFIX, DELETED_SUFFIX};
 use crate::storage::{Catalog, CatalogBatch, CatalogError, Disk, Offload};
-use crate::types::{Clock, DirectoryId, Monotonic};
+use crate::types::{Clock, DirectoryId, Monotonic, watch};
 
 /// How often logs that are stray are looked for.
 const STRAYS_LOOKED_FOR: Duration = Duration::from_secs(60);

@@ -52,5 +52,5 @@ pub trait MetadataSource: Send + Sync {
     fn image(&self) -> Arc<Image>;
 
     /// Tells of each new image by its [`Image::version`].
-    fn subscribe(&self) -> tokio::sync::watch::Receiver<u64>;
+    fn subscribe(&self) -> crate::types::watch::Receiver<u64>;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::{ReadHalf, WriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::net::admission::{Admission, Place};
@@ -19,6 +19,7 @@ use crate::net::service::{Answer, Handled, RequestContext, Service};
 use crate::net::transport::BoxStream;
 use crate::protocol::codec::Reader;
 use crate::protocol::header::{RequestHeader, decode_request_header};
+use crate::types::watch;
 
 /// A client that has as many requests unanswered is not read further.
 const MAX_UNANSWERED: usize = 256;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use crate::net::admission::{Class, Refusal, ServerLimits};
@@ -15,7 +14,7 @@ use crate::net::admission::{Admission, Place};
 use crate::net::connection::{Connection, Ended, context};
 use crate::net::frames::FrameBuffer;
 use crate::net::transport::{BoxStream, Listener};
-use crate::types::Clock;
+use crate::types::{Clock, watch};
 
 mod rewound;
 #[cfg(test)]
@@ -217,6 +216,7 @@ impl Door {
                     let stream = Rewound::new(frames.take(), stream);
                     let served = self.service.serve_peer(Box::new(stream), peer);
                     tokio::select! {
+                        biased;
                         () = served => {}
                         () = place.evicted() => {}
                         _ = self.stage.wait_for(|stage| *stage != Stage::Running) => {}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
@@ -25,7 +25,7 @@ use crate::log::LogDirectory;
 use crate::metadata::{BrokerRegistration, Image, LocalReplica, MetadataSource, broker_delta};
 use crate::net::Network;
 use crate::storage::Offload;
-use crate::types::{Clock, ErrorCode, NodeId, TopicName, TopicPartition};
+use crate::types::{Clock, ErrorCode, NodeId, TopicName, TopicPartition, watch};
 
 /// How many replicas change their roles at a time: those that do share the syncs of the directory and
 /// of the catalog.

@@ -1,11 +1,12 @@
-//! The ground floor: identifiers, offsets, epochs, error codes, and the seams through which
-//! time and randomness enter. Imports nothing of Ottla; every other room imports it.
+//! The ground floor: identifiers, offsets, epochs, error codes, the seams through which
+//! time and randomness enter, and [`watch`], a value that changes. Imports nothing of Ottla; every other room imports it.
 
 pub mod clock;
 pub mod error_code;
 pub mod ids;
 pub mod machine;
 pub mod random;
+pub mod watch;
 
 pub use clock::{Clock, Monotonic, TimestampMs};
 pub use error_code::ErrorCode;

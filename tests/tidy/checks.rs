@@ -135,9 +135,6 @@ const IN_MEMORY: &[&str] = &[
     "std::io;",
 ];
 
-/// Types of tokio that pure rooms may name in a signature.
-const ALLOWED_TOKIO: &[&str] = &["tokio::sync::watch"];
-
 /// Pure rooms have no async, no I/O, no clock, no randomness and iterate over no hash map.
 pub fn purity(source: &Source) -> Vec<String> {
     if !PURE.iter().any(|place| source.is_in(place)) {
@@ -148,7 +145,7 @@ pub fn purity(source: &Source) -> Vec<String> {
     for (phrase, what) in IMPURE {
         for at in places(text, phrase) {
             let here = &text[at..];
-            if !ALLOWED_TOKIO.iter().chain(IN_MEMORY).any(|allowed| here.starts_with(allowed)) {
+            if !IN_MEMORY.iter().any(|allowed| here.starts_with(allowed)) {
                 complaints.push(format!(
                     "src/{}:{}: a pure room does without {what}: '{phrase}' (take it as an argument, \
                      or leave it to the shell)",
@@ -238,6 +235,34 @@ pub fn seams(source: &Source) -> Vec<String> {
     complaints
 }
 
+/// What tokio does in random order stays out: `select!` says `biased`, and values are watched by
+/// `types::watch`. The tools of the command line may.
+pub fn order(source: &Source) -> Vec<String> {
+    if source.is_in("cli") || source.is_in("types/watch") {
+        return Vec::new();
+    }
+    let text = &source.shipped;
+    let mut complaints = Vec::new();
+    for at in places(text, "select!") {
+        let inside = text[at + "select!".len()..].trim_start_matches([' ', '{', '\n']);
+        if !inside.starts_with("biased;") {
+            complaints.push((at, "'select!' without 'biased;' takes a branch at random"));
+        }
+    }
+    for at in places(text, "tokio::sync::") {
+        let rest = &text[at + "tokio::sync::".len()..];
+        let names: Vec<String> = match rest.strip_prefix('{') {
+            Some(group) => heads_of_group(group).collect(),
+            None => vec![word(rest).to_owned()],
+        };
+        if names.iter().any(|name| name == "watch") {
+            complaints.push((at, "tokio's 'watch' wakes in random order: use types::watch"));
+        }
+    }
+    let told = |(at, what)| format!("src/{}:{}: {what}", source.path, line_of(text, at));
+    complaints.into_iter().map(told).collect()
+}
+
 /// A file is short before its tests begin.
 pub fn size(source: &Source) -> Vec<String> {
     let lines = source.raw.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
@@ -310,7 +335,6 @@ fn pure_rooms_stay_pure() {
         ("async fn a() {}", 1),
         ("fn a() { b.await }", 1),
         ("use tokio::time::sleep;", 1),
-        ("use tokio::sync::watch;", 0),
         ("use std::fs::File;", 1),
         ("use std::io::Write;", 0),
         ("std::io::stdin()", 1),
@@ -379,5 +403,21 @@ fn rooms_and_handlers_open_with_a_header() {
         ("net/x.rs", "fn a() {}", 0),
     ] {
         assert_eq!(count(header, path, text), complaints, "{path}: {text}");
+    }
+}
+
+#[test]
+fn nothing_happens_in_random_order() {
+    for (path, text, complaints) in [
+        ("net/x.rs", "tokio::select! { biased; a = b => {} }", 0),
+        ("net/x.rs", "tokio::select! {\n    biased;\n    a = b => {} }", 0),
+        ("net/x.rs", "tokio::select! { a = b => {} }", 1),
+        ("cli/x.rs", "tokio::select! { a = b => {} }", 0),
+        ("net/x.rs", "use tokio::sync::{Notify, watch};", 1),
+        ("net/x.rs", "use tokio::sync::watch;", 1),
+        ("net/x.rs", "use tokio::sync::{Notify, mpsc};", 0),
+        ("net/x.rs", "use crate::types::watch;", 0),
+    ] {
+        assert_eq!(count(order, path, text), complaints, "{path}: {text}");
     }
 }

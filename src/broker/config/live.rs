@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::ignored::why_ignored;
 use super::keys::{self, Known};
 use super::{BrokerConfig, precedence};
 use crate::metadata::{ConfigMap, ConfigResource, Image, MetadataSource};
+use crate::types::watch;
 
 /// A node's configuration, which may change while the node runs. Whoever works in rounds reads
 /// [`LiveConfig::current`] at the beginning of each, so that a change needs no restart.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
@@ -27,7 +26,7 @@ use crate::types::clock::SystemClock;
 use crate::types::random::SystemRandom;
 use crate::types::{
     BrokerEpoch, DirectoryId, IncarnationId, LeaderEpoch, NodeId, PartitionEpoch, PartitionId,
-    TopicId, TopicName,
+    TopicId, TopicName, watch,
 };
 
 pub const CONFIG: &str = "process.roles=broker,controller\nnode.id=1\n\

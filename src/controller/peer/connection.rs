@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::controller::peer::PeerError;
 use crate::controller::peer::frame::{self, Greeting, Hello};
 use crate::controller::peer::message::{PeerRequest, PeerResponse};
 use crate::net::transport::{BoxStream, HostPort, Network};
-use crate::types::DirectoryId;
+use crate::types::{DirectoryId, watch};
 
 /// So many requests may wait for the socket before callers wait too.
 const QUEUE_FRAMES: usize = 64;

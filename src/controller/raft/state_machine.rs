@@ -10,7 +10,6 @@ use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftLogId, RaftSnapshotBuilder, storage::RaftStateMachine,
 };
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::controller::raft::snapshot::{SnapshotDirectory, SnapshotError};
 use crate::controller::raft::types::{
@@ -18,7 +17,7 @@ use crate::controller::raft::types::{
     StoredMembership, TypeConfig,
 };
 use crate::metadata::{Image, MetadataRecord, MetadataSource};
-use crate::types::{DirectoryId, Offset, Random};
+use crate::types::{DirectoryId, Offset, Random, watch};
 
 /// The committed image as the rest of the broker reads it.
 #[derive(Debug)]

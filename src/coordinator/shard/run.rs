@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, OptionFuture};
-use tokio::sync::watch;
 
 use super::active::{Active, ReignOver, earliest};
 use super::replay::{Replay, ReplayError};
 use super::{Shard, ShardMachine, State};
 use crate::metadata::Image;
 use crate::replication::Movements;
-use crate::types::{ErrorCode, Monotonic, Offset};
+use crate::types::{ErrorCode, Monotonic, Offset, watch};
 
 /// How soon what the shard wanted for itself, and the log refused, is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);

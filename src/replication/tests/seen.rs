@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use crate::metadata::{Image, MetadataSource};
+use crate::types::watch;
 
 /// The metadata as one node has seen it.
 pub(crate) struct Seen {
