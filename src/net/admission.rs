@@ -209,6 +209,7 @@ impl Admission {
             match wait {
                 Some(Duration::ZERO) => return,
                 Some(wait) => tokio::select! {
+                    biased;
                     () = tokio::time::sleep(wait) => {}
                     () = changed => {}
                 },

@@ -1,0 +1,283 @@
+//! One run: a seed, a cluster, clients, faults, and what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use ottla::record::batches;
+use ottla::replication::PartitionDescription;
+use ottla::types::random::mix;
+use ottla::types::{Offset, PartitionId, TopicName, TopicPartition};
+use parking_lot::Mutex;
+use turmoil::Sim;
+
+use crate::faults::Faults;
+use crate::invariants::Invariants;
+use crate::panics;
+use crate::trace::{self, Trace};
+use crate::workload::record::{Record, Value};
+use crate::workload::verdict::{self, Contents};
+use crate::workload::{Surroundings, TOPIC, admin, consumer, producer};
+use crate::world::machine::Machine;
+use crate::world::network::{Links, Power};
+use crate::world::node;
+
+/// How long the cluster may take until all is as it was, once nothing fails any more.
+const HEALING: Duration = Duration::from_secs(90);
+
+/// How long a process that has stopped stays dead.
+const RESTART: Duration = Duration::from_millis(700);
+
+/// What one run is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub seed: u64,
+    pub nodes: i32,
+    pub partitions: i32,
+    /// How long clients work.
+    pub working: Duration,
+    /// Whether anything fails meanwhile.
+    pub faults: bool,
+    /// Whether records are flushed before they are acknowledged.
+    pub flush: bool,
+}
+
+impl Options {
+    /// The usual run of that seed.
+    pub fn of(seed: u64) -> Options {
+        let (nodes, partitions) = (3, 2);
+        let (working, flush) = (Duration::from_secs(15), mix(seed).is_multiple_of(3));
+        Options { seed, nodes, partitions, working, faults: true, flush }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub lines: Vec<String>,
+    pub operations: u64,
+    pub simulated: Duration,
+    pub complaint: Option<String>,
+}
+
+/// Runs it to its end.
+pub fn run(options: &Options) -> Outcome {
+    let trace = Arc::<Trace>::default();
+    let listening = trace::listen(&trace);
+    let mut run = Run::new(options, &trace);
+    let complaint = run.to_the_end().err();
+    if let Some(complaint) = &complaint {
+        trace.note("verdict", complaint);
+    }
+    let record = Arc::clone(&run.around.record);
+    drop(run);
+    drop(listening);
+    let operations = record.lock().operations;
+    Outcome { lines: trace.lines(), operations, simulated: trace.now(), complaint }
+}
+
+struct Run<'a> {
+    sim: Sim<'a>,
+    options: Options,
+    machines: Vec<Arc<Machine>>,
+    around: Surroundings,
+    faults: Faults,
+    invariants: Invariants,
+    /// When whoever stopped by himself is started again.
+    restarts: BTreeMap<i32, Duration>,
+}
+
+impl Run<'_> {
+    fn new(options: &Options, trace: &Arc<Trace>) -> Self {
+        let links = Arc::<Links>::default();
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(mix(options.seed))
+            .epoch(UNIX_EPOCH)
+            .simulation_duration(Duration::from_secs(3_600))
+            .min_message_latency(Duration::ZERO)
+            .max_message_latency(Duration::from_millis(4))
+            .tcp_capacity(1_024)
+            .enable_random_order()
+            .build();
+        let machines: Vec<_> = (1..=options.nodes)
+            .map(|id| Machine::new(id, mix(options.seed), &links, trace))
+            .collect();
+        for machine in &machines {
+            let properties = node::properties(machine.id, options.nodes, "");
+            let on = Arc::clone(machine);
+            sim.host(machine.name.as_str(), move || node::run(Arc::clone(&on), properties.clone()));
+        }
+        let mut around = Surroundings {
+            seed: options.seed,
+            nodes: options.nodes,
+            partitions: options.partitions,
+            flush: options.flush,
+            clients: Vec::new(),
+            links,
+            trace: Arc::clone(trace),
+            record: Arc::<Mutex<Record>>::default(),
+        };
+        sim.client("admin", admin::create(around.clone()));
+        let producers = (0..2).map(|id| format!("p{id}"));
+        let consumers = (0..options.partitions).map(|id| format!("r{id}"));
+        around.clients = producers.chain(consumers).collect();
+        for id in 0..2 {
+            sim.client(format!("p{id}"), producer::run(around.clone(), id, options.working));
+        }
+        for (id, partition) in (0..).zip(0..options.partitions) {
+            let reading = consumer::run(around.clone(), id, partition, options.working);
+            sim.client(format!("r{id}"), reading);
+        }
+        Run {
+            sim,
+            options: options.clone(),
+            machines,
+            around,
+            faults: Faults::new(options),
+            invariants: Invariants::default(),
+            restarts: BTreeMap::new(),
+        }
+    }
+
+    fn to_the_end(&mut self) -> Result<(), String> {
+        let working = self.options.working;
+        while !self.step()? || self.around.trace.now() < working {
+            self.faults.act(&mut self.sim, &self.machines, &self.around);
+        }
+        self.faults.end(&mut self.sim, &self.machines, &self.around);
+        self.around.trace.note("run", "nothing fails any more");
+        let patience = self.around.trace.now() + HEALING;
+        while let Err(unhealed) = self.healed() {
+            if self.around.trace.now() > patience {
+                return Err(format!("{HEALING:?} after the last fault: {unhealed}"));
+            }
+            self.step()?;
+        }
+        let contents = self.contents()?;
+        let complaints = verdict::judge(&self.around.record.lock(), &contents);
+        if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
+    }
+
+    /// One step; whether all clients are done.
+    fn step(&mut self) -> Result<bool, String> {
+        self.around.trace.set_now(self.sim.elapsed());
+        let done = self.sim.step().map_err(|error| format!("a client failed: {error}"))?;
+        if let Some(panic) = panics::take() {
+            return Err(format!("panicked: {panic}"));
+        }
+        for machine in &self.machines {
+            for news in self.invariants.look(machine)? {
+                self.around.trace.note(&machine.name, news);
+            }
+        }
+        self.supervise();
+        Ok(done)
+    }
+
+    /// Starts again who has stopped by himself, as a service manager would.
+    fn supervise(&mut self) {
+        let now = self.around.trace.now();
+        for machine in &self.machines {
+            let is_meant = self.faults.is_down(machine.id);
+            if is_meant || self.sim.is_host_running(machine.name.as_str()) {
+                self.restarts.remove(&machine.id);
+                continue;
+            }
+            if let Some(due) = self.restarts.get(&machine.id) {
+                if *due <= now {
+                    self.restarts.remove(&machine.id);
+                    machine.links.set_power(&machine.name, Power::Running);
+                    self.sim.bounce(machine.name.as_str());
+                }
+                continue;
+            }
+            machine.links.set_power(&machine.name, Power::ProcessDead);
+            machine.process_died();
+            machine.trace.quietly(|| self.sim.crash(machine.name.as_str()));
+            self.restarts.insert(machine.id, now + RESTART);
+        }
+    }
+
+    /// Whether every replica is in sync and has the same.
+    fn healed(&self) -> Result<(), String> {
+        for index in 0..self.options.partitions {
+            let described: Vec<_> =
+                self.machines.iter().map(|machine| self.describe(machine, index)).collect();
+            let mut all = Vec::new();
+            for (machine, described) in self.machines.iter().zip(described) {
+                all.push(described.ok_or(format!("{} has no {TOPIC}-{index}", machine.name))?);
+            }
+            let leaders: Vec<_> = all.iter().filter(|one| one.role == "leader").collect();
+            let [leader] = leaders[..] else {
+                return Err(format!("{TOPIC}-{index} is led by {} nodes", leaders.len()));
+            };
+            if leader.isr.len() != self.machines.len() {
+                return Err(format!("the ISR of {TOPIC}-{index} is {:?}", leader.isr));
+            }
+            let ends: Vec<_> =
+                all.iter().flat_map(|one| [one.high_watermark, one.log_end_offset]).collect();
+            if ends.iter().any(|end| *end != leader.log_end_offset) {
+                return Err(format!("high watermarks and ends of {TOPIC}-{index} are {ends:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, machine: &Machine, index: i32) -> Option<PartitionDescription> {
+        let server = machine.server()?;
+        Some(server.replicas()?.partition(&topic_partition(index)).ok()?.describe())
+    }
+
+    /// What lies in the partitions, which is the same on all nodes.
+    fn contents(&self) -> Result<Contents, String> {
+        let mut contents = Contents::new();
+        for index in 0..self.options.partitions {
+            let mut first: Option<BTreeMap<i64, Value>> = None;
+            for machine in &self.machines {
+                let values = self
+                    .read(machine, index)
+                    .map_err(|error| format!("{}: {TOPIC}-{index}: {error}", machine.name))?;
+                match &first {
+                    Some(first) if *first != values => {
+                        return Err(format!(
+                            "replicas differ: {TOPIC}-{index} on {} and on {}: {first:?}, {values:?}",
+                            self.machines[0].name, machine.name
+                        ));
+                    }
+                    Some(_) => {}
+                    None => first = Some(values),
+                }
+            }
+            contents.extend(first.map(|values| (index, values)));
+        }
+        Ok(contents)
+    }
+
+    fn read(&self, machine: &Machine, index: i32) -> Result<BTreeMap<i64, Value>, String> {
+        let server = machine.server().ok_or("not running")?;
+        let replicas = server.replicas().ok_or("no broker")?;
+        let partition =
+            replicas.partition(&topic_partition(index)).map_err(|e| format!("{e:?}"))?;
+        let log = partition.log();
+        let mut values = BTreeMap::new();
+        let mut from = log.log_start_offset();
+        while from < log.log_end_offset() {
+            let slice = log
+                .read(from, log.log_end_offset(), 1 << 20, true)
+                .map_err(|error| error.to_string())?;
+            for batch in batches(&slice.records) {
+                let records = batch.and_then(|batch| batch.records()).map_err(|e| e.to_string())?;
+                for record in records {
+                    let value = record.value.as_deref().and_then(Value::read);
+                    values.insert(record.offset.0, value.ok_or("a record that nobody wrote")?);
+                }
+            }
+            from = slice.next_offset.max(Offset(from.0 + 1));
+        }
+        Ok(values)
+    }
+}
+
+fn topic_partition(index: i32) -> TopicPartition {
+    TopicPartition { topic: TopicName::new(TOPIC), partition: PartitionId(index) }
+}

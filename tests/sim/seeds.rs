@@ -1,0 +1,85 @@
+//! Many seeds, on all cores, and what a failure says.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::panics;
+use crate::run::{self, Options, Outcome};
+
+/// How many seeds a test run tries unless it is told otherwise.
+const DEFAULT_SEEDS: u64 = 10;
+
+/// How much of the timeline a failure shows; the rest is written on demand.
+const SHOWN_LINES: usize = 120;
+
+/// The first seed.
+pub fn first() -> u64 {
+    number("OTTLA_SIM_SEED").or(number("OTTLA_SIM_FROM")).unwrap_or(1)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+}
+
+/// Runs every seed that was asked for, and fails with the first that does.
+pub fn run_all() {
+    panics::watch();
+    let count = match number("OTTLA_SIM_SEED") {
+        Some(_) => 1,
+        None => number("OTTLA_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS),
+    };
+    let (from, next) = (first(), AtomicU64::new(0));
+    let (failures, operations) = (Mutex::new(Vec::new()), AtomicU64::new(0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..threads.min(usize::try_from(count).unwrap_or(1)) {
+            scope.spawn(|| {
+                loop {
+                    let seed = from + next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + count {
+                        break;
+                    }
+                    let outcome = run::run(&Options::of(seed));
+                    operations.fetch_add(outcome.operations, Ordering::Relaxed);
+                    println!("{}", summary(seed, &outcome));
+                    if count == 1
+                        && let Ok(path) = std::env::var("OTTLA_SIM_TIMELINE")
+                    {
+                        std::fs::write(&path, outcome.lines.join("\n")).unwrap();
+                    }
+                    if outcome.complaint.is_some() {
+                        failures.lock().push(report(seed, &outcome));
+                    }
+                }
+            });
+        }
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{count} seeds, {} operations in {seconds:.1} s", operations.into_inner());
+    let failures = failures.into_inner();
+    if let Some(first) = failures.first() {
+        panic!("{} of {count} seeds failed; the first:\n{first}", failures.len());
+    }
+}
+
+fn summary(seed: u64, outcome: &Outcome) -> String {
+    let verdict = outcome.complaint.as_deref().unwrap_or("ok");
+    let verdict = verdict.lines().next().unwrap_or_default();
+    let simulated = outcome.simulated.as_secs_f64();
+    format!("seed {seed}: {simulated:.1} s simulated, {} operations: {verdict}", outcome.operations)
+}
+
+fn report(seed: u64, outcome: &Outcome) -> String {
+    let lines = &outcome.lines;
+    let from = lines.len().saturating_sub(SHOWN_LINES);
+    format!(
+        "seed {seed}: {}\n\nplay it again:\n  OTTLA_SIM_SEED={seed} OTTLA_SIM_TIMELINE=timeline.txt \
+         cargo test --locked --test sim what_was\n\nthe end of its timeline, after {from} lines:\n{}\n",
+        outcome.complaint.as_deref().unwrap_or("ok"),
+        lines[from..].join("\n")
+    )
+}
