@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Outcome {
     let trace = Arc::<Trace>::default();
     let listening = trace::listen(&trace);
     let mut run = Run::new(options, &trace);
-    let complaint = run.to_the_end().err();
+    let complaint = run.finish().err();
     if let Some(complaint) = &complaint {
         trace.note("verdict", complaint);
     }
@@ -139,7 +139,7 @@ impl Run<'_> {
         }
     }
 
-    fn to_the_end(&mut self) -> Result<(), String> {
+    fn finish(&mut self) -> Result<(), String> {
         let working = self.options.working;
         while !self.step()? || self.around.trace.now() < working {
             self.faults.act(&mut self.sim, &self.machines, &self.around);

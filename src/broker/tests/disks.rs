@@ -134,7 +134,17 @@ async fn what_lies_where_is_described() {
     let connection = node.connect().await;
     create(&connection).await;
     assert_eq!(produce(&connection, 0).await, ErrorCode::None);
-    let all = describe(&connection, None).await;
+    // The topic is registered before all of its logs are made.
+    let describing = async {
+        loop {
+            let all = describe(&connection, None).await;
+            if all.iter().flat_map(partitions).count() == 4 {
+                break all;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let all = tokio::time::timeout(PATIENCE, describing).await.expect("four logs");
     let paths: Vec<&str> = all.iter().map(|result| &*result.log_dir).collect();
     assert_eq!(paths, ["/one", "/two"]);
     assert_eq!(all.iter().map(partitions).collect::<Vec<_>>(), [[0, 2], [1, 3]]);
@@ -178,7 +188,9 @@ async fn one_disk_fails_and_comes_back_while_the_other_serves() {
     let node = Node::start_on(machine.seams.clone()).await;
     let connection = node.connect().await;
     until("the same at the next start", &connection, is_lost).await;
-    assert_eq!(produce(&connection, 0).await, ErrorCode::None);
+    for partition in [0, 2] {
+        assert_eq!(produce(&connection, partition).await, ErrorCode::None);
+    }
     let described = describe(&connection, None).await;
     assert_eq!((&*described[1].log_dir, partitions(&described[0])), ("/two", vec![0, 2]));
     node.stop().await;

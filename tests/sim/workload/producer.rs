@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use ottla::net::client::ClientError;
 use ottla::protocol::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
@@ -59,8 +58,7 @@ fn request(
 ) -> Result<ProduceRequest, Box<dyn std::error::Error>> {
     let mut batch = BatchBuilder::new(Offset::ZERO);
     batch.push(TimestampMs(1), None, Some(&value.bytes()), &[])?;
-    let data =
-        PartitionProduceData { index: partition, records: Some(Bytes::from(batch.build()?)) };
+    let data = PartitionProduceData { index: partition, records: Some(batch.build()?) };
     let topic = TopicProduceData { topic_id, partition_data: vec![data], ..Default::default() };
     Ok(ProduceRequest { acks, timeout_ms: 1_500, topic_data: vec![topic], ..Default::default() })
 }
