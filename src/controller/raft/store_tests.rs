@@ -118,8 +118,7 @@ pub(super) async fn check(store: &mut LogStore, account: &Account) {
     let state = store.get_log_state().await.unwrap();
     let purged = state.last_purged_log_id.map_or(0, |id| id.index + 1);
     assert!((account.purged..=account.purge_begun).contains(&purged), "purged {purged}");
-    let found = store.try_get_log_entries(..).await.unwrap();
-    let ids: Vec<LogId> = found.iter().map(|entry| entry.log_id).collect();
+    let ids = ids(store).await;
     let end = purged as usize + ids.len();
     let kept = account.cut_begun.unwrap_or(usize::MAX).min(account.entries.len());
     assert!((kept..=account.entries_begun).contains(&end), "{kept} entries became {end}");
@@ -158,6 +157,41 @@ async fn rule_19_nothing_that_was_answered_is_lost_whichever_call_fails_and_howe
                 println!("{context}");
                 check(&mut store, &account).await;
             }
+        }
+    }
+}
+
+async fn ids(store: &mut LogStore) -> Vec<LogId> {
+    let entries = store.try_get_log_entries(..).await.unwrap();
+    entries.iter().map(|entry| entry.log_id).collect()
+}
+
+/// What a voter finds when it starts, it counts to the leader as its own: a power failure must not
+/// take what the process before it had written and not synced when it was killed.
+#[tokio::test]
+async fn rule_19_what_a_killed_process_left_is_on_the_device_before_it_counts() {
+    let node = Node::fresh();
+    let (mut store, mut state_machine) = open(&node).await;
+    let before = node.disk.count(Operation::Any);
+    live(&mut store, &mut state_machine, &mut Account::default()).await.unwrap();
+    let count = node.disk.count(Operation::Any) - before;
+    assert!(count > 10, "{count}");
+    for nth in 1..=count {
+        for seed in 0..4 {
+            let node = Node::fresh();
+            let (mut store, mut state_machine) = open(&node).await;
+            node.disk.fail_from(nth);
+            let _ = live(&mut store, &mut state_machine, &mut Account::default()).await;
+            let killed = node.killed();
+            let (mut store, _) = open(&killed).await;
+            let found = ids(&mut store).await;
+            let vote = store.read_vote().await.unwrap();
+            let (mut store, _) = open(&killed.crashed(seed)).await;
+            let context = format!("call {nth} of {count}, seed {seed}");
+            // Entries that were cut off may be back: nobody was told that they are gone.
+            let now = ids(&mut store).await;
+            assert!(now.starts_with(&found), "{context}: {found:?} became {now:?}");
+            assert_eq!(store.read_vote().await.unwrap(), vote, "{context}");
         }
     }
 }
