@@ -17,6 +17,9 @@ use crate::record::{Batch, BatchHeader};
 use crate::storage::{Disk, DiskFile, OpenMode};
 use crate::types::{Offset, TimestampMs};
 
+/// Bytes that are read and written at once where a segment's end is written once more.
+const REWRITTEN_AT_A_TIME: u64 = 1 << 20;
+
 /// The ending of a segment's file name.
 pub const LOG_SUFFIX: &str = ".log";
 /// The ending that is added to the name of a file that will be removed.
@@ -296,6 +299,25 @@ impl Segment {
         if from <= self.verified_bytes.load(Ordering::Acquire) {
             self.verified_bytes.fetch_max(to, Ordering::AcqRel);
         }
+    }
+
+    /// Writes once more, in place, what may not be on the device. What a process before this one
+    /// wrote and could not sync is in the page cache and counts as clean there: no sync would write it.
+    pub fn rewrite_unsynced(&self) -> Result<(), StorageError> {
+        let (mut position, end) = (self.synced_bytes.load(Ordering::Acquire), self.size_bytes());
+        while position < end {
+            let length = (end - position).min(REWRITTEN_AT_A_TIME);
+            let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+            let bytes = self
+                .file
+                .read_vec_at(wanted, position)
+                .map_err(StorageError::io("read", &self.path))?;
+            self.file
+                .write_at(&[IoSlice::new(&bytes)], position)
+                .map_err(StorageError::io("write", &self.path))?;
+            position += length;
+        }
+        Ok(())
     }
 
     /// fdatasyncs the file; what was published before the call is then on the device.

@@ -109,7 +109,9 @@ impl QuorumStateFile {
             return Err(QuorumStateError::Damaged { path });
         };
         // What was read may not have reached the device yet; from here on it is the slot that is
-        // never overwritten, so it must.
+        // never overwritten, so it must. A sync alone would not write it if an earlier one failed.
+        let again = encode_slot(sequence, &state);
+        file.write_at(&[IoSlice::new(&again)], durable_slot * SLOT_BYTES).map_err(io_error)?;
         file.sync_data().map_err(io_error)?;
         let mut file = QuorumStateFile { path, file, state, sequence, durable_slot };
         if damaged_slots > 0 {

@@ -17,7 +17,7 @@ use crate::controller::raft::types::{StorageError, TypeConfig};
 use crate::controller::start::{StartError, metadata_log, open_store};
 use crate::controller::test_support::Node;
 use crate::net::transport::TcpNetwork;
-use crate::storage::{Disk, OpenMode, Operation};
+use crate::storage::{Disk, MemoryDisk, OpenMode, Operation};
 
 struct Builder;
 
@@ -167,31 +167,38 @@ async fn ids(store: &mut LogStore) -> Vec<LogId> {
 }
 
 /// What a voter finds when it starts, it counts to the leader as its own: a power failure must not
-/// take what the process before it had written and not synced when it was killed.
+/// take what the process before it had written when it was killed, or when a sync failed.
 #[tokio::test]
-async fn rule_19_what_a_killed_process_left_is_on_the_device_before_it_counts() {
-    let node = Node::fresh();
-    let (mut store, mut state_machine) = open(&node).await;
-    let before = node.disk.count(Operation::Any);
-    live(&mut store, &mut state_machine, &mut Account::default()).await.unwrap();
-    let count = node.disk.count(Operation::Any) - before;
-    assert!(count > 10, "{count}");
-    for nth in 1..=count {
-        for seed in 0..4 {
-            let node = Node::fresh();
-            let (mut store, mut state_machine) = open(&node).await;
-            node.disk.fail_from(nth);
-            let _ = live(&mut store, &mut state_machine, &mut Account::default()).await;
-            let killed = node.killed();
-            let (mut store, _) = open(&killed).await;
-            let found = ids(&mut store).await;
-            let vote = store.read_vote().await.unwrap();
-            let (mut store, _) = open(&killed.crashed(seed)).await;
-            let context = format!("call {nth} of {count}, seed {seed}");
-            // Entries that were cut off may be back: nobody was told that they are gone.
-            let now = ids(&mut store).await;
-            assert!(now.starts_with(&found), "{context}: {found:?} became {now:?}");
-            assert_eq!(store.read_vote().await.unwrap(), vote, "{context}");
+async fn rule_19_what_another_process_left_is_on_the_device_before_it_counts() {
+    type Stop = fn(&MemoryDisk, u64);
+    let stops: [(&str, Operation, Stop); 2] = [
+        ("killed", Operation::Any, |disk, nth| disk.fail_from(nth)),
+        ("a sync failed", Operation::Sync, |disk, nth| disk.fail(Operation::Sync, nth)),
+    ];
+    for (how, operation, stop) in stops {
+        let node = Node::fresh();
+        let (mut store, mut state_machine) = open(&node).await;
+        let before = node.disk.count(operation);
+        live(&mut store, &mut state_machine, &mut Account::default()).await.unwrap();
+        let count = node.disk.count(operation) - before;
+        assert!(count > 10, "{how}: {count}");
+        for nth in 1..=count {
+            for seed in 0..4 {
+                let node = Node::fresh();
+                let (mut store, mut state_machine) = open(&node).await;
+                stop(&node.disk, nth);
+                let _ = live(&mut store, &mut state_machine, &mut Account::default()).await;
+                let killed = node.killed();
+                let (mut store, _) = open(&killed).await;
+                let found = ids(&mut store).await;
+                let vote = store.read_vote().await.unwrap();
+                let (mut store, _) = open(&killed.crashed(seed)).await;
+                let context = format!("{how}, call {nth} of {count}, seed {seed}");
+                // Entries that were cut off may be back: nobody was told that they are gone.
+                let now = ids(&mut store).await;
+                assert!(now.starts_with(&found), "{context}: {found:?} became {now:?}");
+                assert_eq!(store.read_vote().await.unwrap(), vote, "{context}");
+            }
         }
     }
 }
