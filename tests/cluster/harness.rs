@@ -159,7 +159,7 @@ impl Cluster {
             .arg("--config")
             .arg(&node.config)
             // What idempotent producers are refused tells what they do next.
-            .env("OTTLA_LOG", "info,ottla::log::append=debug")
+            .env("OTTLA_LOG", "info,openraft=off,sled=warn,ottla::log::append=debug")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
