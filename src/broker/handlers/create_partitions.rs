@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::controller_link::{ControllerLink, timeout};
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
+use crate::broker::handlers::refusals::code_and_message;
 use crate::controller::machine::{Command, CreatedPartitions, NewPartitions, Refusal, Reply};
 use crate::metadata::Image;
 use crate::protocol::messages::create_partitions::{
@@ -77,10 +78,6 @@ fn all(topics: Vec<String>, refusal: &Refusal) -> Vec<CreatedPartitions> {
 }
 
 fn result(created: CreatedPartitions) -> CreatePartitionsTopicResult {
-    let refusal = created.result.err();
-    CreatePartitionsTopicResult {
-        name: created.topic.into(),
-        error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
-        error_message: refusal.map(|refusal| refusal.message.into()),
-    }
+    let (error_code, error_message) = code_and_message(created.result);
+    CreatePartitionsTopicResult { name: created.topic.into(), error_code, error_message }
 }

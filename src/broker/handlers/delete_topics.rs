@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::controller_link::{ControllerLink, timeout};
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
+use crate::broker::handlers::refusals::code_and_message;
 use crate::controller::machine::{Command, DeletedTopic, Refusal, Reply, TopicRef};
 use crate::metadata::Image;
 use crate::protocol::messages::delete_topics::{
@@ -86,12 +87,12 @@ fn all(topics: Vec<TopicRef>, refusal: &Refusal) -> Vec<DeletedTopic> {
 
 fn response(results: Vec<DeletedTopic>) -> DeleteTopicsResponse {
     let responses = results.into_iter().map(|deleted| {
-        let refusal = deleted.result.err();
+        let (error_code, error_message) = code_and_message(deleted.result);
         DeletableTopicResult {
             name: deleted.name.map(Into::into),
             topic_id: deleted.topic_id.0,
-            error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
-            error_message: refusal.map(|refusal| refusal.message.into()),
+            error_code,
+            error_message,
         }
     });
     DeleteTopicsResponse { throttle_time_ms: 0, responses: responses.collect() }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::controller_link::{ControllerLink, timeout};
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
+use crate::broker::handlers::refusals::code_and_message;
 use crate::controller::machine::{Command, ElectedLeader, ElectionType, Reply};
 use crate::protocol::messages::elect_leaders::{
     ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
@@ -56,11 +57,11 @@ fn refused(error: ErrorCode) -> ElectLeadersResponse {
 fn response(results: Vec<ElectedLeader>) -> ElectLeadersResponse {
     let mut topics: BTreeMap<_, Vec<PartitionResult>> = BTreeMap::new();
     for ElectedLeader { topic_partition, result } in results {
-        let refusal = result.err();
+        let (error_code, error_message) = code_and_message(result);
         topics.entry(topic_partition.topic).or_default().push(PartitionResult {
             partition_id: topic_partition.partition.0,
-            error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
-            error_message: refusal.map(|refusal| refusal.message.into()),
+            error_code,
+            error_message,
         });
     }
     let results = topics.into_iter().map(|(topic, partition_result)| ReplicaElectionResult {

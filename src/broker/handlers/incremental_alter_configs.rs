@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::handlers::config_changes::{Asked, ConfigChanges};
 use crate::broker::handlers::dispatch::{Call, Handler, Outcome};
+use crate::broker::handlers::refusals::code_and_message;
 use crate::protocol::messages::incremental_alter_configs::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
@@ -39,10 +40,10 @@ impl Handler for IncrementalAlterConfigs {
         Outcome::later(async move {
             let results = self.changes.alter(asked, request.validate_only, &context).await;
             let responses = request.resources.into_iter().zip(results).map(|(resource, result)| {
-                let refusal = result.err();
+                let (error_code, error_message) = code_and_message(result);
                 AlterConfigsResourceResponse {
-                    error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
-                    error_message: refusal.map(|refusal| refusal.message.into()),
+                    error_code,
+                    error_message,
                     resource_type: resource.resource_type,
                     resource_name: resource.resource_name,
                 }

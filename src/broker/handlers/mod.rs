@@ -3,7 +3,7 @@
 //! - [`dispatch`]: the trait of a handler, a row of the table, decoding and encoding
 //! - `asking`: who asks a group's coordinator
 //! - `config_changes`: what both ways of changing configurations share
-//! - [`leaders`], [`operations`]: what several answers tell alike
+//! - [`leaders`], [`operations`], `refusals`: what several answers tell alike
 
 mod alter_configs;
 mod alter_replica_log_dirs;
@@ -43,6 +43,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod operations;
 mod produce;
+mod refusals;
 mod sync_group;
 mod verify_logs;
 
