@@ -175,11 +175,13 @@ pub struct History {
     pub failed: Vec<(u64, String)>,
 }
 
-/// One replica's log of one partition, as its files say it: by offset the number, and the producer
-/// with its epoch; and all bytes.
+/// A producer and its epoch.
+type Sender = (i64, i16);
+
+/// One replica's log of one partition, as its files say it: by offset the number and who sent it;
+/// and all bytes.
 struct ReplicaLog {
-    numbers: BTreeMap<i64, u64>,
-    producers: BTreeMap<i64, (i64, i16)>,
+    records: BTreeMap<i64, (u64, Sender)>,
     bytes: Vec<u8>,
 }
 
@@ -190,8 +192,7 @@ fn read_log(directory: &Path) -> ReplicaLog {
         .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
         .collect();
     files.sort();
-    let mut log =
-        ReplicaLog { numbers: BTreeMap::new(), producers: BTreeMap::new(), bytes: Vec::new() };
+    let mut log = ReplicaLog { records: BTreeMap::new(), bytes: Vec::new() };
     for file in files {
         let bytes = bytes::Bytes::from(std::fs::read(&file).unwrap());
         for batch in batches(&bytes) {
@@ -200,9 +201,9 @@ fn read_log(directory: &Path) -> ReplicaLog {
             let producer = (batch.header.producer_id.0, batch.header.producer_epoch.0);
             for record in batch.records().unwrap() {
                 let value: [u8; 8] = record.value.as_deref().unwrap().try_into().unwrap();
-                let doubled = log.numbers.insert(record.offset.0, u64::from_be_bytes(value));
+                let number = u64::from_be_bytes(value);
+                let doubled = log.records.insert(record.offset.0, (number, producer));
                 assert!(doubled.is_none(), "offset {} is there twice", record.offset);
-                log.producers.insert(record.offset.0, producer);
             }
         }
         log.bytes.extend_from_slice(&bytes);
@@ -274,14 +275,14 @@ impl History {
         for found in self.acknowledged.iter().filter(|found| found.partition == partition) {
             let Acknowledged { number, offset, .. } = *found;
             if offset < 0 {
-                if !log.numbers.values().any(|there| *there == number) {
+                if !log.records.values().any(|(there, _)| *there == number) {
                     findings
                         .lost
                         .push(format!("{place}: {number} was acknowledged, and is not there"));
                 }
                 continue;
             }
-            let there = log.numbers.get(&offset);
+            let there = log.records.get(&offset).map(|(there, _)| there);
             if there != Some(&number) {
                 findings.lost.push(format!(
                     "{place}: {number} was acknowledged at {offset}, where {there:?} is"
@@ -293,8 +294,7 @@ impl History {
         }
         let mut seen = BTreeMap::new();
         let mut greatest = None;
-        for (offset, number) in &log.numbers {
-            let producer = log.producers.get(offset);
+        for (offset, (number, producer)) in &log.records {
             if let Some(before) = seen.insert(*number, producer) {
                 // librdkafka answers OUT_OF_ORDER_SEQUENCE_NUMBER to one batch with a new producer epoch for
                 // all, in which it sends again what else was under way: no broker knows these as the same.
