@@ -4,13 +4,14 @@
 #   ./scripts/sim.sh --seeds N [--from SEED]    N seeds, from SEED (default 1) on
 #   ./scripts/sim.sh --seed SEED                one seed again; its timeline goes to sim-SEED.txt
 #
-# With RUSTFLAGS='--cfg tokio_unstable', and only then, a seed fixes openraft's choices too, so that every failure comes again.
+# A seed fixes openraft's choices only with `--cfg tokio_unstable`, which .cargo/config.toml sets: RUSTFLAGS in the
+# environment would take its place.
 #
 # A failure prints the seed, the command that plays it again, and the end of its timeline.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 number() {
   case "${2:-}" in
