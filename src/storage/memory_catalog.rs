@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::catalog::{Catalog, CatalogBatch, CatalogChange, CatalogError, Entries};
-use super::memory_disk::Seeded;
+use super::memory_disk::{MemoryDisk, Seeded};
 
 /// A handle on a catalog in memory. Clones share it; a crash makes all handles of before useless,
 /// as the death of their process would.
@@ -14,6 +14,8 @@ use super::memory_disk::Seeded;
 pub struct MemoryCatalog {
     state: Arc<Mutex<State>>,
     life: u64,
+    /// The disk that it lies on, where that can break.
+    disk: Option<MemoryDisk>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +63,11 @@ impl MemoryCatalog {
         self.state.lock().fail_flush_in = Some(nth);
     }
 
+    /// Breaks with that disk.
+    pub fn on(self, disk: &MemoryDisk) -> Self {
+        Self { disk: Some(disk.clone()), ..self }
+    }
+
     /// Whether every call fails from now on.
     pub fn set_broken(&self, broken: bool) {
         self.state.lock().broken = broken;
@@ -69,7 +76,7 @@ impl MemoryCatalog {
     fn next_life(&self, state: &mut State) -> MemoryCatalog {
         state.life += 1;
         (state.fail_apply_in, state.fail_flush_in, state.broken) = (None, None, false);
-        MemoryCatalog { state: self.state.clone(), life: state.life }
+        MemoryCatalog { state: self.state.clone(), life: state.life, disk: None }
     }
 
     fn alive(&self) -> Result<parking_lot::MutexGuard<'_, State>, CatalogError> {
@@ -77,7 +84,7 @@ impl MemoryCatalog {
         if state.life != self.life {
             return Err(CatalogError::Failed("the process of this handle is dead".to_owned()));
         }
-        if state.broken {
+        if state.broken || self.disk.as_ref().is_some_and(MemoryDisk::is_broken) {
             return Err(CatalogError::Failed("broken on demand".to_owned()));
         }
         Ok(state)

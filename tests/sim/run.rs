@@ -1,13 +1,14 @@
 //! One run: a seed, a cluster, clients, faults, and what came of it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use ottla::record::batches;
 use ottla::replication::PartitionDescription;
 use ottla::types::random::mix;
-use ottla::types::{Offset, PartitionId, TopicName, TopicPartition};
+use ottla::types::{NodeId, Offset, PartitionId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use turmoil::Sim;
 
@@ -43,11 +44,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual run of that seed.
+    /// The usual run of that seed: mostly three nodes, of which each has everything.
     pub fn of(seed: u64) -> Options {
-        let (nodes, partitions) = (3, 2);
+        let nodes = match mix(seed ^ 0x0de5) % 32 {
+            0..24 => 3,
+            24..28 => 4,
+            28..31 => 5,
+            _ => 7,
+        };
         let (working, flush) = (Duration::from_secs(15), mix(seed).is_multiple_of(3));
-        Options { seed, nodes, partitions, working, faults: true, flush }
+        Options { seed, nodes, partitions: 2, working, faults: true, flush }
     }
 }
 
@@ -60,18 +66,19 @@ pub struct Outcome {
     pub complaint: Option<String>,
 }
 
-/// Runs it to its end.
+/// Runs it to its end; a panic, which ends a simulated machine's runtime, is a complaint.
 pub fn run(options: &Options) -> Outcome {
     let trace = Arc::<Trace>::default();
+    let record = Arc::<Mutex<Record>>::default();
     let listening = trace::listen(&trace);
-    let mut run = Run::new(options, &trace);
-    let complaint = run.finish().err();
+    let running = || Run::new(options, &trace, &record).finish();
+    let finished = catch_unwind(AssertUnwindSafe(running))
+        .unwrap_or_else(|_| Err(format!("panicked: {}", panics::take().unwrap_or_default())));
+    drop(listening);
+    let complaint = finished.err();
     if let Some(complaint) = &complaint {
         trace.note("verdict", complaint);
     }
-    let record = Arc::clone(&run.around.record);
-    drop(run);
-    drop(listening);
     let operations = record.lock().operations;
     Outcome { lines: trace.lines(), operations, simulated: trace.now(), complaint }
 }
@@ -88,7 +95,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn new(options: &Options, trace: &Arc<Trace>) -> Self {
+    fn new(options: &Options, trace: &Arc<Trace>, record: &Arc<Mutex<Record>>) -> Self {
         let links = Arc::<Links>::default();
         let mut sim = turmoil::Builder::new()
             .rng_seed(mix(options.seed))
@@ -115,7 +122,7 @@ impl Run<'_> {
             clients: Vec::new(),
             links,
             trace: Arc::clone(trace),
-            record: Arc::<Mutex<Record>>::default(),
+            record: Arc::clone(record),
         };
         sim.client("admin", admin::create(around.clone()));
         let producers = (0..2).map(|id| format!("p{id}"));
@@ -201,17 +208,17 @@ impl Run<'_> {
     /// Whether every replica is in sync and has the same.
     fn healed(&self) -> Result<(), String> {
         for index in 0..self.options.partitions {
-            let described: Vec<_> =
-                self.machines.iter().map(|machine| self.describe(machine, index)).collect();
+            let replicas = self.replicas(index)?;
             let mut all = Vec::new();
-            for (machine, described) in self.machines.iter().zip(described) {
+            for machine in &replicas {
+                let described = self.describe(machine, index);
                 all.push(described.ok_or(format!("{} has no {TOPIC}-{index}", machine.name))?);
             }
             let leaders: Vec<_> = all.iter().filter(|one| one.role == "leader").collect();
             let [leader] = leaders[..] else {
                 return Err(format!("{TOPIC}-{index} is led by {} nodes", leaders.len()));
             };
-            if leader.isr.len() != self.machines.len() {
+            if leader.isr.len() != replicas.len() {
                 return Err(format!("the ISR of {TOPIC}-{index} is {:?}", leader.isr));
             }
             let ends: Vec<_> =
@@ -221,6 +228,18 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The machines that have the partition, by what any node knows.
+    fn replicas(&self, index: i32) -> Result<Vec<Arc<Machine>>, String> {
+        let mut servers = self.machines.iter().filter_map(|machine| machine.server());
+        let image = servers.find_map(|server| {
+            let image = server.controller().metadata().image();
+            image.partition(&topic_partition(index)).map(|found| found.replicas.clone())
+        });
+        let replicas = image.ok_or(format!("nobody knows {TOPIC}-{index}"))?;
+        let of = |node: &NodeId| self.machines.iter().find(|machine| machine.id == node.0);
+        Ok(replicas.iter().filter_map(of).cloned().collect())
     }
 
     fn describe(&self, machine: &Machine, index: i32) -> Option<PartitionDescription> {
@@ -233,15 +252,15 @@ impl Run<'_> {
         let mut contents = Contents::new();
         for index in 0..self.options.partitions {
             let mut first: Option<BTreeMap<i64, Value>> = None;
-            for machine in &self.machines {
+            for machine in &self.replicas(index)? {
                 let values = self
                     .read(machine, index)
                     .map_err(|error| format!("{}: {TOPIC}-{index}: {error}", machine.name))?;
                 match &first {
                     Some(first) if *first != values => {
                         return Err(format!(
-                            "replicas differ: {TOPIC}-{index} on {} and on {}: {first:?}, {values:?}",
-                            self.machines[0].name, machine.name
+                            "replicas differ: {TOPIC}-{index} on {} and on another: {values:?}, {first:?}",
+                            machine.name
                         ));
                     }
                     Some(_) => {}

@@ -103,9 +103,19 @@ impl MemoryDisk {
         self.state.lock().fails_for_good = broken;
     }
 
+    /// Whether every call fails.
+    pub fn is_broken(&self) -> bool {
+        self.state.lock().fails_for_good
+    }
+
     /// From the `nth` call from now (1: the next) on every call fails: the power is going.
     pub fn fail_from(&self, nth: u64) {
         self.state.lock().fails_for_good_in = Some(nth);
+    }
+
+    /// What [`Self::fail_from`] announced does not come.
+    pub fn lives_on(&self) {
+        self.state.lock().fails_for_good_in = None;
     }
 
     /// How much fits on the disk; `None`: no limit.

@@ -13,8 +13,17 @@ use crate::world::machine::Machine;
 pub enum Kind {
     /// The process dies and is started again.
     Killed(i32),
+    /// The process dies at its so manieth call to the disk from now.
+    KilledWithin(i32, u64),
+    /// The process stands still.
+    Paused(i32),
     /// The power fails and comes back; what was not synced is kept, lost or torn.
     WithoutPower(i32),
+    /// The machine comes back with empty disks.
+    DisksReplaced(i32),
+    /// A bit of what was synced flips, as far as the segment is not the last: a random number says
+    /// which.
+    Rotten(i32, u64),
     /// From, to: nothing gets through, and all of it does later.
     Cut(Vec<(String, String)>),
     /// Every connection between the two ends, with what is under way.
@@ -39,8 +48,12 @@ impl Kind {
         let below = |bound: u64| usize::try_from(random.below(bound)).unwrap_or(0);
         let machine = &machines[below(machines.len() as u64)];
         let id = machine.id;
-        match random.below(16) {
-            0..=2 => Kind::Killed(id),
+        match random.below(21) {
+            0 | 1 => Kind::Killed(id),
+            2 | 16 => Kind::KilledWithin(id, 1 + random.below(60)),
+            17 | 18 => Kind::Paused(id),
+            19 => Kind::Rotten(id, random.below(u64::MAX)),
+            20 if random.below(4) == 0 => Kind::DisksReplaced(id),
             3 | 4 => Kind::WithoutPower(id),
             5..=7 => Kind::Cut(cut(random, machine, machines, around)),
             8 => {
@@ -65,11 +78,11 @@ impl Kind {
     /// It lasts shorter than so many milliseconds and a little.
     pub fn longest_ms(&self) -> u64 {
         match self {
-            Kind::Killed(_) | Kind::FullDisk(_) => 3_000,
-            Kind::WithoutPower(_) | Kind::SlowDisk(..) => 4_000,
-            Kind::Cut(_) => 5_000,
+            Kind::Killed(_) | Kind::KilledWithin(..) | Kind::FullDisk(_) => 3_000,
+            Kind::WithoutPower(_) | Kind::DisksReplaced(_) | Kind::SlowDisk(..) => 4_000,
+            Kind::Cut(_) | Kind::Paused(_) => 5_000,
             Kind::Delayed(..) => 600,
-            Kind::Reset(..) | Kind::FailedSync(..) => 1,
+            Kind::Reset(..) | Kind::FailedSync(..) | Kind::Rotten(..) => 1,
             Kind::WallClock(..) | Kind::Drift(..) => 6_000,
         }
     }
@@ -77,15 +90,18 @@ impl Kind {
     /// Who does not run while it lasts.
     pub fn takes_down(&self) -> Option<i32> {
         match self {
-            Kind::Killed(id) | Kind::WithoutPower(id) => Some(*id),
+            Kind::Killed(id)
+            | Kind::KilledWithin(id, _)
+            | Kind::WithoutPower(id)
+            | Kind::DisksReplaced(id) => Some(*id),
             _ => None,
         }
     }
 
-    /// Who may lose what was not synced.
+    /// Who may lose what was not synced, or more.
     pub fn loses(&self) -> Option<i32> {
         match self {
-            Kind::WithoutPower(id) | Kind::FailedSync(id, _) => Some(*id),
+            Kind::WithoutPower(id) | Kind::FailedSync(id, _) | Kind::DisksReplaced(id) => Some(*id),
             _ => None,
         }
     }

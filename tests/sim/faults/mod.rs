@@ -36,6 +36,10 @@ pub struct Faults {
     lasting: BTreeMap<(Duration, u64), Kind>,
     begun: u64,
     losses: Losses,
+    /// Whose disks rot: the copies elsewhere are sound.
+    rotten: Option<i32>,
+    /// Whose disks were replaced.
+    replaced: Option<i32>,
     /// Where a sync failed what was to be synced lies in memory only, and nobody can tell: those
     /// machines keep their power.
     failed_syncs: BTreeSet<i32>,
@@ -52,6 +56,8 @@ impl Faults {
             lasting: BTreeMap::new(),
             begun: 0,
             losses: Losses::new(options.flush),
+            rotten: None,
+            replaced: None,
             failed_syncs: BTreeSet::new(),
         }
     }
@@ -67,6 +73,7 @@ impl Faults {
             let kind = ending.remove();
             self.stop(&kind, sim, machines, around);
         }
+        self.bury(sim, machines, around);
         if now < self.next {
             return;
         }
@@ -90,14 +97,37 @@ impl Faults {
         around.links.mend_all();
     }
 
+    /// Takes down whose disk has just broken: he dies there.
+    fn bury(&mut self, sim: &mut Sim<'_>, machines: &[Arc<Machine>], around: &Surroundings) {
+        for machine in machines {
+            if machine.is_dying() && sim.is_host_running(machine.name.as_str()) {
+                around.trace.note(&machine.name, "dies");
+                kill(machine, Power::ProcessDead, sim, around);
+            }
+        }
+    }
+
     /// Whether the machine is meant to be down.
     pub fn is_down(&self, id: i32) -> bool {
         self.lasting.values().any(|kind| kind.takes_down() == Some(id))
     }
 
     fn may_begin(&self, kind: &Kind) -> bool {
-        if kind.takes_down().is_some_and(|id| self.is_down(id)) {
+        let is_down = kind.takes_down().is_some_and(|id| self.is_down(id));
+        let is_paused =
+            |other: &Kind| matches!((kind, other), (Kind::Paused(a), Kind::Paused(b)) if a == b);
+        if is_down || self.lasting.values().any(is_paused) {
             return false;
+        }
+        // What one machine's disks lose for good must be elsewhere.
+        match kind {
+            Kind::Rotten(id, _) => {
+                return self.replaced.is_none() && self.rotten.is_none_or(|rotten| rotten == *id);
+            }
+            Kind::DisksReplaced(_) if self.replaced.is_some() || self.rotten.is_some() => {
+                return false;
+            }
+            _ => {}
         }
         let without_power = matches!(kind, Kind::WithoutPower(_));
         kind.loses().is_none_or(|id| {
@@ -117,15 +147,29 @@ impl Faults {
         match kind {
             Kind::Killed(id) => {
                 let Some(machine) = on(id) else { return };
-                around.links.set_power(&machine.name, Power::ProcessDead);
-                machine.process_died();
-                around.trace.quietly(|| sim.crash(machine.name.as_str()));
+                kill(machine, Power::ProcessDead, sim, around);
             }
+            Kind::KilledWithin(id, calls) => {
+                on(id).into_iter().for_each(|machine| machine.dies_within(*calls));
+            }
+            Kind::Paused(id) => on(id).into_iter().for_each(|machine| machine.pause()),
             Kind::WithoutPower(id) => {
                 let Some(machine) = on(id) else { return };
-                around.links.set_power(&machine.name, Power::Off);
-                machine.power_failed();
-                around.trace.quietly(|| sim.crash(machine.name.as_str()));
+                kill(machine, Power::Off, sim, around);
+            }
+            Kind::DisksReplaced(id) => {
+                let Some(machine) = on(id) else { return };
+                self.replaced = Some(*id);
+                kill(machine, Power::Off, sim, around);
+                machine.replace_disks();
+            }
+            Kind::Rotten(id, chosen) => {
+                let Some(machine) = on(id) else { return };
+                if let Ok(Some((path, at))) = machine.rot(|bytes| chosen % bytes) {
+                    self.rotten = Some(*id);
+                    let what = format_args!("byte {at} of {} rots", path.display());
+                    around.trace.note(&machine.name, what);
+                }
             }
             Kind::Cut(links) => {
                 links.iter().for_each(|(from, to)| around.links.cut(from, to));
@@ -160,12 +204,21 @@ impl Faults {
     ) {
         let on = |id: &i32| machines.iter().find(|machine| machine.id == *id);
         match kind {
-            Kind::Killed(id) | Kind::WithoutPower(id) => {
+            Kind::Killed(id)
+            | Kind::KilledWithin(id, _)
+            | Kind::WithoutPower(id)
+            | Kind::DisksReplaced(id) => {
                 let Some(machine) = on(id) else { return };
+                if sim.is_host_running(machine.name.as_str()) {
+                    // The call that it was to die at has not come, or it has stopped by itself.
+                    machine.lives_on();
+                    return;
+                }
                 around.trace.note(&machine.name, "starts again");
                 around.links.set_power(&machine.name, Power::Running);
                 sim.bounce(machine.name.as_str());
             }
+            Kind::Paused(id) => on(id).into_iter().for_each(|machine| machine.resume()),
             Kind::Cut(links) => {
                 around.trace.note("fault", format_args!("over: {kind:?}"));
                 links.iter().for_each(|(from, to)| around.links.mend(from, to));
@@ -183,7 +236,17 @@ impl Faults {
             Kind::Drift(id, _) => {
                 on(id).into_iter().for_each(|machine| machine.skew.set_drift(0));
             }
-            Kind::Reset(..) | Kind::FailedSync(..) => {}
+            Kind::Reset(..) | Kind::FailedSync(..) | Kind::Rotten(..) => {}
         }
     }
+}
+
+/// The machine's process is gone, and with the power what was not synced.
+fn kill(machine: &Machine, power: Power, sim: &mut Sim<'_>, around: &Surroundings) {
+    around.links.set_power(&machine.name, power);
+    match power {
+        Power::Off => machine.power_failed(),
+        Power::ProcessDead | Power::Running => machine.process_died(),
+    }
+    around.trace.quietly(|| sim.crash(machine.name.as_str()));
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ottla::types::{Clock, Monotonic, TimestampMs};
 
+use super::pause::Pause;
+
 /// When every simulation begins, by the wall clocks: 2026-01-01.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 
@@ -38,12 +40,18 @@ pub struct SimClock {
     /// How long the simulation had been running then.
     since_start: Duration,
     skew: Arc<Skew>,
+    pause: Arc<Pause>,
 }
 
 impl SimClock {
     /// For a process that begins now, that is `since_start` into the simulation.
-    pub fn begin(since_start: Duration, skew: Arc<Skew>) -> Self {
-        Self { origin: tokio::time::Instant::now(), since_start, skew }
+    pub fn begin(since_start: Duration, skew: Arc<Skew>, pause: Arc<Pause>) -> Self {
+        Self { origin: tokio::time::Instant::now(), since_start, skew, pause }
+    }
+
+    /// Since the simulation began, as far as the process saw it.
+    fn seen(&self) -> Duration {
+        self.pause.seen(self.since_start + self.origin.elapsed())
     }
 
     fn drifted(&self, true_time: Duration) -> Duration {
@@ -55,11 +63,11 @@ impl SimClock {
 
 impl Clock for SimClock {
     fn monotonic(&self) -> Monotonic {
-        Monotonic(self.drifted(self.origin.elapsed()))
+        Monotonic(self.drifted(self.seen().saturating_sub(self.since_start)))
     }
 
     fn wall(&self) -> TimestampMs {
-        let elapsed = self.drifted(self.since_start + self.origin.elapsed());
+        let elapsed = self.drifted(self.seen());
         let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
         TimestampMs(EPOCH_MS + elapsed_ms + self.skew.wall_ms.load(Ordering::Relaxed))
     }

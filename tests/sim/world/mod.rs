@@ -4,6 +4,7 @@
 //! - [`network`]: connections over turmoil that can be cut, silenced and reset
 //! - [`clock`]: each process's own clocks
 //! - [`offload`]: blocking work that takes its time
+//! - [`pause`]: processes that stand still
 //! - [`node`]: a whole Ottla node as the software of a machine
 
 pub mod clock;
@@ -11,3 +12,4 @@ pub mod machine;
 pub mod network;
 pub mod node;
 pub mod offload;
+pub mod pause;

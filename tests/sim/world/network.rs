@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use ottla::net::transport::BoxStream;
 use ottla::net::{HostPort, Listener, Network};
+use ottla::storage::MemoryDisk;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
@@ -52,6 +53,10 @@ struct State {
     resets: BTreeMap<(String, String), u64>,
     /// How often each machine's process died.
     deaths: BTreeMap<String, u64>,
+    /// Whose process stands still.
+    paused: BTreeSet<String>,
+    /// Whose process dies with its disk.
+    dying: BTreeMap<String, MemoryDisk>,
     ends: Vec<Arc<End>>,
 }
 
@@ -97,12 +102,32 @@ impl Links {
             };
             if let Some(count) = count {
                 *count.entry(machine.to_owned()).or_default() += 1;
+                state.dying.remove(machine);
                 let ends = state.ends.iter().filter(|end| end.here == machine);
                 lost.extend(ends.filter_map(|end| end.stream.lock().take()));
             }
             state.down.insert(machine.to_owned(), power);
         });
         drop(lost);
+    }
+
+    /// The machine's process stands still, or goes on.
+    pub fn set_paused(&self, machine: &str, paused: bool) {
+        self.change(|state| {
+            _ = match paused {
+                true => state.paused.insert(machine.to_owned()),
+                false => state.paused.remove(machine),
+            };
+        });
+    }
+
+    /// The machine says nothing more once that disk is broken.
+    pub fn silence_with(&self, machine: &str, disk: MemoryDisk) {
+        self.state.lock().dying.insert(machine.to_owned(), disk);
+    }
+
+    fn is_paused(&self, machine: &str) -> bool {
+        self.state.lock().paused.contains(machine)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -123,6 +148,11 @@ impl State {
     fn is_cut(&self, from: &str, to: &str) -> bool {
         // No allocation: this is asked for every read.
         !self.cut.is_empty() && self.cut.iter().any(|(a, b)| a == from && b == to)
+    }
+
+    /// Whether the machine neither reads nor writes.
+    fn is_still(&self, machine: &str) -> bool {
+        self.paused.contains(machine) || self.dying.get(machine).is_some_and(MemoryDisk::is_broken)
     }
 
     fn power(&self, machine: &str) -> Power {
@@ -185,6 +215,10 @@ impl Network for SimNetwork {
     fn connect<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<BoxStream>> {
         Box::pin(async move {
             loop {
+                if self.links.is_paused(&self.here) {
+                    tokio::time::sleep(DIAL_AGAIN).await;
+                    continue;
+                }
                 let (power, cut) = {
                     let state = self.links.state.lock();
                     let (here, there) = (&self.here, &address.host);
@@ -228,6 +262,9 @@ impl Listener for Accepts {
         Box::pin(async move {
             let (stream, peer) = self.listener.accept().await?;
             let there = turmoil::reverse_lookup(peer.ip()).unwrap_or_default();
+            while self.network.links.is_paused(&self.network.here) {
+                tokio::time::sleep(DIAL_AGAIN).await;
+            }
             Ok((self.network.plug(stream, &there), peer))
         })
     }
@@ -252,6 +289,8 @@ struct Plug {
 /// How a connection stands.
 enum Standing {
     Open,
+    /// The process here stands still.
+    Still,
     /// What the other side sends does not arrive.
     Held,
     /// The other side lost its power, and nobody told us.
@@ -266,6 +305,9 @@ enum Standing {
 impl Plug {
     fn standing(&self) -> Standing {
         let state = self.links.state.lock();
+        if state.is_still(&self.end.here) {
+            return Standing::Still;
+        }
         if state.resets_of(&self.pair) != self.resets {
             return Standing::Reset;
         }
@@ -301,7 +343,7 @@ impl AsyncRead for Plug {
         self.end.reader.register(context.waker());
         match self.standing() {
             Standing::Open => self.end.poll(|stream| stream.poll_read(context, buffer)),
-            Standing::Held | Standing::Forsaken { .. } => Poll::Pending,
+            Standing::Still | Standing::Held | Standing::Forsaken { .. } => Poll::Pending,
             Standing::Ended => Poll::Ready(Ok(())),
             Standing::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
         }
@@ -322,6 +364,7 @@ impl AsyncWrite for Plug {
                 Poll::Ready(Err(_)) => Poll::Pending,
                 other => other,
             },
+            Standing::Still => Poll::Pending,
             // The kernel takes it and sends it again and again.
             Standing::Forsaken { is_back: false } => Poll::Ready(Ok(bytes.len())),
             Standing::Forsaken { is_back: true } | Standing::Ended | Standing::Reset => {

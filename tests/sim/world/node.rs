@@ -16,7 +16,8 @@ pub fn properties(id: i32, count: i32, more: &str) -> String {
          log.dirs=/data\nnum.recovery.threads.per.data.dir=1\n\
          default.replication.factor=3\nmin.insync.replicas=2\n\
          offsets.topic.num.partitions=2\noffsets.topic.replication.factor=3\n\
-         auto.create.topics.enable=false\n{more}",
+         auto.create.topics.enable=false\n\
+         ottla.quorum.replace.after.ms=3000\nottla.scrub.interval.ms=2000\n{more}",
         voters.join(",")
     )
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ottla::storage::Offload;
 use ottla::types::Random;
 
+use super::pause::Pause;
+
 /// How slow a machine's disks are at the moment: the longest that a job waits, in microseconds.
 #[derive(Debug, Default)]
 pub struct Slowness(AtomicU64);
@@ -24,7 +26,11 @@ impl Slowness {
 pub struct SimOffload {
     pub random: Arc<dyn Random>,
     pub slowness: Arc<Slowness>,
+    pub pause: Arc<Pause>,
 }
+
+/// How often a job of a paused process looks whether it goes on.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Offload for SimOffload {
     fn run(&self, job: Box<dyn FnOnce() + Send>) {
@@ -32,9 +38,13 @@ impl Offload for SimOffload {
         let delay = Duration::from_micros(self.random.below(longest));
         // A process that is being torn down has no runtime any more: its jobs are dropped.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let pause = Arc::clone(&self.pause);
         runtime.spawn(async move {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
+            }
+            while pause.is_on() {
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
             job();
         });
