@@ -15,9 +15,11 @@ use crate::log::{Log, LogDirectory, ScrubProgress};
 use crate::storage::Offload;
 use crate::types::{Clock, Offset, TimestampMs};
 
-/// Nothing is verified in the first minute: a node that has just started has better things to do.
+/// Nothing is verified in the first minute, unless passes are more frequent: a node that has just
+/// started has better things to do.
 const AFTER_START: Duration = Duration::from_secs(60);
-/// How often it is looked whether a pass is due, if the configuration does not change.
+/// How often it is looked whether a pass is due, if the configuration does not change; more often
+/// where passes are more frequent.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What the scrubber works with.
@@ -52,7 +54,7 @@ pub(crate) struct Pass {
 impl Scrubber {
     /// Goes round for as long as the node lives.
     pub async fn run(self) {
-        tokio::time::sleep(AFTER_START).await;
+        tokio::time::sleep(AFTER_START.min(self.interval())).await;
         let mut changes = self.live.subscribe();
         loop {
             changes.borrow_and_update();
@@ -60,7 +62,7 @@ impl Scrubber {
                 self.pass_if_due(directory).await;
             }
             // The configuration lives as long as the node.
-            let _ = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+            let _ = tokio::time::timeout(LOOK_EVERY.min(self.interval()), changes.changed()).await;
         }
     }
 
@@ -86,8 +88,12 @@ impl Scrubber {
         Some(pass)
     }
 
+    fn interval(&self) -> Duration {
+        self.live.current().scrub.interval
+    }
+
     fn is_due(&self, began: TimestampMs, now: TimestampMs) -> bool {
-        let interval = self.live.current().scrub.interval.as_millis();
+        let interval = self.interval().as_millis();
         let since = now.0.saturating_sub(began.0);
         // A clock that was set back does not hold a pass up for ever.
         since < 0 || u128::try_from(since).is_ok_and(|since| since >= interval)

@@ -26,6 +26,12 @@ use crate::world::node;
 /// How long the cluster may take until all is as it was, once nothing fails any more.
 const HEALING: Duration = Duration::from_secs(90);
 
+/// How long it is waited before it is looked again whether all is as it was.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What lies in one partition, by the name of who has it.
+type Copies = Vec<(String, BTreeMap<i64, Value>)>;
+
 /// How long a process that has stopped stays dead.
 const RESTART: Duration = Duration::from_millis(700);
 
@@ -41,6 +47,8 @@ pub struct Options {
     pub faults: bool,
     /// Whether records are flushed before they are acknowledged.
     pub flush: bool,
+    /// Whether segments are so short that most are sealed: what rots and is scrubbed.
+    pub rolls: bool,
 }
 
 impl Options {
@@ -53,7 +61,8 @@ impl Options {
             _ => 7,
         };
         let (working, flush) = (Duration::from_secs(15), mix(seed).is_multiple_of(3));
-        Options { seed, nodes, partitions: 2, working, faults: true, flush }
+        let rolls = mix(seed ^ 0x5e9).is_multiple_of(2);
+        Options { seed, nodes, partitions: 2, working, faults: true, flush, rolls }
     }
 }
 
@@ -110,7 +119,8 @@ impl Run<'_> {
             .map(|id| Machine::new(id, mix(options.seed), &links, trace))
             .collect();
         for machine in &machines {
-            let properties = node::properties(machine.id, options.nodes, "");
+            let more = if options.rolls { "log.roll.ms=1500\n" } else { "" };
+            let properties = node::properties(machine.id, options.nodes, more);
             let on = Arc::clone(machine);
             sim.host(machine.name.as_str(), move || node::run(Arc::clone(&on), properties.clone()));
         }
@@ -154,15 +164,28 @@ impl Run<'_> {
         self.faults.end(&mut self.sim, &self.machines, &self.around);
         self.around.trace.note("run", "nothing fails any more");
         let patience = self.around.trace.now() + HEALING;
-        while let Err(unhealed) = self.healed() {
-            if self.around.trace.now() > patience {
-                return Err(format!("{HEALING:?} after the last fault: {unhealed}"));
+        let contents = loop {
+            // What rots is found by who reads it, and mended then.
+            let healed = self.healed().and_then(|()| self.read_all());
+            match healed {
+                Ok(contents) => break contents,
+                Err(unhealed) if self.around.trace.now() > patience => {
+                    return Err(format!("{HEALING:?} after the last fault: {unhealed}"));
+                }
+                Err(_) => self.pass(LOOK_AGAIN)?,
             }
-            self.step()?;
-        }
-        let contents = self.contents()?;
+        };
+        let contents = same_everywhere(contents)?;
         let complaints = verdict::judge(&self.around.record.lock(), &contents);
         if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<(), String> {
+        let until = self.around.trace.now() + time;
+        while self.around.trace.now() < until {
+            self.step()?;
+        }
+        Ok(())
     }
 
     /// One step; whether all clients are done.
@@ -247,29 +270,19 @@ impl Run<'_> {
         Some(server.replicas()?.partition(&topic_partition(index)).ok()?.describe())
     }
 
-    /// What lies in the partitions, which is the same on all nodes.
-    fn contents(&self) -> Result<Contents, String> {
-        let mut contents = Contents::new();
-        for index in 0..self.options.partitions {
-            let mut first: Option<BTreeMap<i64, Value>> = None;
+    /// What lies in the partitions, by who has it.
+    fn read_all(&self) -> Result<Vec<Copies>, String> {
+        let read = |index| -> Result<Copies, String> {
+            let mut copies = Vec::new();
             for machine in &self.replicas(index)? {
-                let values = self
-                    .read(machine, index)
-                    .map_err(|error| format!("{}: {TOPIC}-{index}: {error}", machine.name))?;
-                match &first {
-                    Some(first) if *first != values => {
-                        return Err(format!(
-                            "replicas differ: {TOPIC}-{index} on {} and on another: {values:?}, {first:?}",
-                            machine.name
-                        ));
-                    }
-                    Some(_) => {}
-                    None => first = Some(values),
-                }
+                let values = self.read(machine, index);
+                let values =
+                    values.map_err(|error| format!("{}: {TOPIC}-{index}: {error}", machine.name))?;
+                copies.push((machine.name.clone(), values));
             }
-            contents.extend(first.map(|values| (index, values)));
-        }
-        Ok(contents)
+            Ok(copies)
+        };
+        (0..self.options.partitions).map(read).collect()
     }
 
     fn read(&self, machine: &Machine, index: i32) -> Result<BTreeMap<i64, Value>, String> {
@@ -295,6 +308,22 @@ impl Run<'_> {
         }
         Ok(values)
     }
+}
+
+/// What lies in each partition, which is the same on all nodes.
+fn same_everywhere(all: Vec<Copies>) -> Result<Contents, String> {
+    let mut contents = Contents::new();
+    for (index, copies) in (0..).zip(all) {
+        let mut copies = copies.into_iter();
+        let Some((first, values)) = copies.next() else { continue };
+        if let Some((other, differs)) = copies.find(|(_, other)| *other != values) {
+            return Err(format!(
+                "replicas differ: {TOPIC}-{index} on {first} and on {other}: {values:?}, {differs:?}"
+            ));
+        }
+        contents.insert(index, values);
+    }
+    Ok(contents)
 }
 
 fn topic_partition(index: i32) -> TopicPartition {

@@ -30,7 +30,8 @@ pub async fn run(around: Surroundings, producer: u32, until: Duration) -> turmoi
         number += 1;
         let write = Write { partition, acks, answered: Duration::MAX, outcome: Outcome::Unknown };
         around.record.lock().writes.insert(value, write);
-        let request = request(topic_id, partition, acks, value)?;
+        let now = TimestampMs(i64::try_from(around.trace.now().as_millis())?);
+        let request = request(topic_id, partition, acks, value, now)?;
         let outcome = match client.ask(&leader, &request).await {
             Ok(answer) => outcome(&answer),
             Err(ClientError::Refused { .. } | ClientError::Unreachable { .. }) => Outcome::Failed,
@@ -55,9 +56,10 @@ fn request(
     partition: i32,
     acks: i16,
     value: Value,
+    now: TimestampMs,
 ) -> Result<ProduceRequest, Box<dyn std::error::Error>> {
     let mut batch = BatchBuilder::new(Offset::ZERO);
-    batch.push(TimestampMs(1), None, Some(&value.bytes()), &[])?;
+    batch.push(now, None, Some(&value.bytes()), &[])?;
     let data = PartitionProduceData { index: partition, records: Some(batch.build()?) };
     let topic = TopicProduceData { topic_id, partition_data: vec![data], ..Default::default() };
     Ok(ProduceRequest { acks, timeout_ms: 1_500, topic_data: vec![topic], ..Default::default() })
