@@ -39,6 +39,7 @@ const RESTART: Duration = Duration::from_millis(700);
 #[derive(Debug, Clone)]
 pub struct Options {
     pub seed: u64,
+    /// Nodes; of four the last is a broker only, which joins later.
     pub nodes: i32,
     pub partitions: i32,
     /// How long clients work.
@@ -52,6 +53,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// The nodes up to this one are voters.
+    fn voters(&self) -> i32 {
+        if self.joins_late().is_some() { self.nodes - 1 } else { self.nodes }
+    }
+
+    /// Who joins only once the cluster is at work.
+    pub fn joins_late(&self) -> Option<i32> {
+        (self.nodes == 4).then_some(4)
+    }
+
     /// The usual run of that seed: mostly three nodes, of which each has everything.
     pub fn of(seed: u64) -> Options {
         let nodes = match mix(seed ^ 0x0de5) % 32 {
@@ -120,9 +131,14 @@ impl Run<'_> {
             .collect();
         for machine in &machines {
             let more = if options.rolls { "log.roll.ms=1500\n" } else { "" };
-            let properties = node::properties(machine.id, options.nodes, more);
+            let properties = node::properties(machine.id, options.voters(), more);
             let on = Arc::clone(machine);
             sim.host(machine.name.as_str(), move || node::run(Arc::clone(&on), properties.clone()));
+        }
+        let late = options.joins_late().map(|late| format!("n{late}"));
+        if let Some(late) = &late {
+            links.set_power(late, Power::ProcessDead);
+            trace.quietly(|| sim.crash(late.as_str()));
         }
         let mut around = Surroundings {
             seed: options.seed,
@@ -276,8 +292,8 @@ impl Run<'_> {
             let mut copies = Vec::new();
             for machine in &self.replicas(index)? {
                 let values = self.read(machine, index);
-                let values =
-                    values.map_err(|error| format!("{}: {TOPIC}-{index}: {error}", machine.name))?;
+                let values = values
+                    .map_err(|error| format!("{}: {TOPIC}-{index}: {error}", machine.name))?;
                 copies.push((machine.name.clone(), values));
             }
             Ok(copies)

@@ -27,6 +27,9 @@ use losses::Losses;
 /// Before this time the cluster forms undisturbed.
 const FROM: Duration = Duration::from_millis(1_500);
 
+/// When who joins late does.
+const JOINS: Duration = Duration::from_millis(3_000);
+
 /// The faults of one run.
 pub struct Faults {
     enabled: bool,
@@ -49,11 +52,12 @@ impl Faults {
     /// What the seed has in store.
     pub fn new(options: &Options) -> Faults {
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(mix(options.seed ^ 0xfa17)));
+        let late = options.joins_late().map(|late| ((JOINS, 0), Kind::Killed(late)));
         Faults {
             enabled: options.faults,
             random,
             next: FROM,
-            lasting: BTreeMap::new(),
+            lasting: late.into_iter().collect(),
             begun: 0,
             losses: Losses::new(options.flush),
             rotten: None,
@@ -64,9 +68,6 @@ impl Faults {
 
     /// Begins and ends what is due.
     pub fn act(&mut self, sim: &mut Sim<'_>, machines: &[Arc<Machine>], around: &Surroundings) {
-        if !self.enabled {
-            return;
-        }
         let now = around.trace.now();
         self.losses.look(machines);
         while let Some(ending) = self.lasting.first_entry().filter(|it| it.key().0 <= now) {
@@ -74,7 +75,7 @@ impl Faults {
             self.stop(&kind, sim, machines, around);
         }
         self.bury(sim, machines, around);
-        if now < self.next {
+        if !self.enabled || now < self.next {
             return;
         }
         self.next = now + Duration::from_millis(100 + self.random.below(900));

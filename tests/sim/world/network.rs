@@ -25,6 +25,9 @@ use turmoil::net::{TcpListener, TcpStream};
 /// How often a dialler looks again whether the other side can be reached.
 const DIAL_AGAIN: Duration = Duration::from_millis(50);
 
+/// How much of what was under way arrives before a reset.
+const TORN_BYTES: usize = 7;
+
 /// How a machine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
@@ -206,6 +209,7 @@ impl SimNetwork {
             outages: state.outages_of(there),
             deaths: state.deaths_of(there),
             resets: state.resets_of(&pair),
+            is_torn: false,
             pair,
         })
     }
@@ -284,6 +288,8 @@ struct Plug {
     outages: u64,
     deaths: u64,
     resets: u64,
+    /// The last that arrived before the reset has been read.
+    is_torn: bool,
 }
 
 /// How a connection stands.
@@ -334,9 +340,26 @@ impl End {
     }
 }
 
+impl Plug {
+    /// Of what was under way when the connection was reset the first bytes have arrived: less than
+    /// a frame.
+    fn read_torn(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> bool {
+        if std::mem::replace(&mut self.is_torn, true) {
+            return false;
+        }
+        let mut bytes = [0; TORN_BYTES];
+        let mut first = ReadBuf::new(&mut bytes);
+        let read = self.end.poll(|stream| stream.poll_read(context, &mut first));
+        let arrived = first.filled();
+        let arrived = &arrived[..arrived.len().min(buffer.remaining())];
+        buffer.put_slice(arrived);
+        matches!(read, Poll::Ready(Ok(()))) && !arrived.is_empty()
+    }
+}
+
 impl AsyncRead for Plug {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -345,6 +368,7 @@ impl AsyncRead for Plug {
             Standing::Open => self.end.poll(|stream| stream.poll_read(context, buffer)),
             Standing::Still | Standing::Held | Standing::Forsaken { .. } => Poll::Pending,
             Standing::Ended => Poll::Ready(Ok(())),
+            Standing::Reset if self.read_torn(context, buffer) => Poll::Ready(Ok(())),
             Standing::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
         }
     }

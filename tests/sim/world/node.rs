@@ -6,13 +6,18 @@ use ottla::broker::{BrokerConfig, Server};
 
 use super::machine::Machine;
 
-/// `server.properties` of node `id` in a cluster of `count`, and what all of them add.
-pub fn properties(id: i32, count: i32, more: &str) -> String {
-    let voters: Vec<String> = (1..=count).map(|id| format!("{id}@n{id}:9093")).collect();
+/// `server.properties` of node `id` in a cluster with the voters `1..=voters`, and what all of them
+/// add. Whoever is no voter is a broker only.
+pub fn properties(id: i32, voters: i32, more: &str) -> String {
+    let (roles, controller) = match id <= voters {
+        true => ("broker,controller", format!(",CONTROLLER://n{id}:9093")),
+        false => ("broker", String::new()),
+    };
+    let voters: Vec<String> = (1..=voters).map(|id| format!("{id}@n{id}:9093")).collect();
     format!(
-        "process.roles=broker,controller\nnode.id={id}\n\
+        "process.roles={roles}\nnode.id={id}\n\
          controller.quorum.voters={}\ncontroller.listener.names=CONTROLLER\n\
-         listeners=PLAINTEXT://n{id}:9092,CONTROLLER://n{id}:9093\n\
+         listeners=PLAINTEXT://n{id}:9092{controller}\n\
          log.dirs=/data\nnum.recovery.threads.per.data.dir=1\n\
          default.replication.factor=3\nmin.insync.replicas=2\n\
          offsets.topic.num.partitions=2\noffsets.topic.replication.factor=3\n\
