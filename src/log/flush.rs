@@ -143,21 +143,6 @@ impl Log {
         }
     }
 
-    /// Makes durable what an earlier process left, whatever became of its syncs: the bytes that the
-    /// catalog does not know are written once more before they are synced, and so are the names of
-    /// the files.
-    pub fn harden_blocking(&self) -> Result<Offset, StorageError> {
-        {
-            let mut writer = self.writer.lock();
-            self.check_poison()?;
-            for segment in self.segments.load().iter().filter(|segment| segment.is_dirty()) {
-                segment.rewrite_unsynced().map_err(|error| self.poison_always(error))?;
-            }
-            writer.directory_dirty = true;
-        }
-        self.flush_blocking()
-    }
-
     pub(crate) fn plan_sync(&self) -> SyncPlan {
         self.plan_sync_with(&mut self.writer.lock())
     }

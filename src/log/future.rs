@@ -142,6 +142,7 @@ pub(crate) fn futures_found(
             config: LogConfig::default(),
             stored: stored.remove(&id),
             catalog_lost: false,
+            cache_only: false,
         });
     }
     futures

@@ -98,6 +98,16 @@ impl Markers {
         }
     }
 
+    /// Whether the page cache may hold what an earlier process could not sync: no run has closed
+    /// the directory since, and the machine is not known to have stopped.
+    pub(crate) fn cache_survived(&self) -> bool {
+        let other_boot = |marker: RunningMarker| {
+            let boots = [&*marker.boot_id, &*self.boot_id];
+            boots.iter().all(|boot| !boot.is_empty()) && boots[0] != boots[1]
+        };
+        self.read_clean().is_none() && !self.read_running().is_some_and(other_boot)
+    }
+
     /// Notes that a run has begun whose logs are as `previous` left them, and only then removes
     /// the clean marker: whatever happens from here on is not a clean shutdown.
     pub(crate) fn begin(&self, previous: PreviousRun) -> Result<(), StorageError> {

@@ -48,6 +48,7 @@ pub(crate) fn open(
         boot_id: environment.boot_id.clone(),
     };
     let previous_run = markers.previous_run(is_new);
+    let cache_survived = markers.cache_survived();
     // What refuses the directory as a whole comes before anything in it is changed.
     let read = read_catalog(&path, &environment, meta.directory_id)?;
     markers.begin(previous_run)?;
@@ -68,7 +69,13 @@ pub(crate) fn open(
         Arc::clone(&environment.offload),
         catalog,
     ));
-    let (found, futures) = logs_found(&shared, stored, is_lost, &damage)?;
+    let (mut found, mut futures) = logs_found(&shared, stored, is_lost, &damage)?;
+    for log in found.iter_mut().chain(&mut futures) {
+        // Without the catalog that is all there is, and the directory counts as unclean; but what a
+        // voter has counts.
+        let is_counted = !is_lost || log.topic_partition.topic.as_str() == METADATA_TOPIC;
+        log.cache_only = cache_survived && is_counted;
+    }
     let logs = recover_all(&shared, found, environment.recovery_threads, &damage)?;
     let futures = recover_all(&shared, futures, environment.recovery_threads, &damage)?;
     let previous_run = damage.previous_run();
@@ -296,6 +303,7 @@ fn logs_found(
             config: LogConfig::default(),
             stored: stored.remove(&id),
             catalog_lost,
+            cache_only: false,
         });
     }
     let futures = futures_found(shared, &mut stored, found_futures, &found);

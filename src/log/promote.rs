@@ -101,6 +101,8 @@ impl LogDirectory {
             config: LogConfig::clone(&source.config()),
             stored: Some(stored),
             catalog_lost: false,
+            // This process wrote it, or wrote it once more, and its syncs have not failed.
+            cache_only: false,
         };
         let damage = DamageNotes::new(self.markers(), self.previous_run);
         let log = recover(&self.shared, to_open, &damage)?;

@@ -49,6 +49,9 @@ pub(crate) struct LogToOpen {
     pub(crate) stored: Option<StoredLog>,
     /// The directory had a catalog, and it is gone.
     pub(crate) catalog_lost: bool,
+    /// What lies beyond the recovery point may be in the page cache only, and count as clean there:
+    /// an earlier process wrote it, and its sync may have failed.
+    pub(crate) cache_only: bool,
 }
 
 /// Opens a log that exists.
@@ -75,6 +78,7 @@ struct Recovery<'a> {
     segments: Vec<Arc<Segment>>,
     tail: Tail,
     summary: RecoverySummary,
+    cache_only: bool,
     damage: &'a DamageNotes,
     incidents: Incidents,
     /// Where the log was cut, and how many bytes that took.
@@ -117,6 +121,7 @@ impl<'a> Recovery<'a> {
             segments: Vec::new(),
             tail,
             summary: RecoverySummary { rebuilt: !known, ..RecoverySummary::default() },
+            cache_only: log.cache_only,
             damage,
             incidents: Incidents::from_stored(std::mem::take(&mut stored.incidents)),
             cut_at: Offset(progress.recovery_point),
@@ -305,6 +310,10 @@ impl<'a> Recovery<'a> {
         let trusted = sealed_long_ago && segment.size_bytes() > 0;
         if !trusted {
             self.scan(&segment, file_bytes)?;
+            if self.cache_only {
+                // Before any sync takes it for durable, be it the one after a cut.
+                segment.rewrite_unsynced()?;
+            }
         }
         if is_short {
             let path = segment.path().display();

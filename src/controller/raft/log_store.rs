@@ -140,10 +140,10 @@ impl LogStore {
             quorum_state: Arc::new(Mutex::new(file)),
             last: Arc::default(),
         };
-        // A process that was killed, or stopped by a sync that failed, left what may not be on the
-        // device; from here on it counts as this voter's (rule 19).
+        // A process that was killed, or stopped by a sync that failed, left what was not on the
+        // device; opening has written it once more. From here on it counts as this voter's (rule 19).
         let log = Arc::clone(&store.log);
-        offload(&*store.offload, move || log.harden_blocking()).await??;
+        offload(&*store.offload, move || log.flush_blocking()).await??;
         // A purge was written down and not carried out.
         store.forget_below(purged_end).await?;
         store.verify()?;

@@ -1,5 +1,7 @@
 //! Disks that fail, and disks that are full.
 
+use std::io::IoSlice;
+
 use super::world::*;
 use crate::log::{AppendOrigin, StorageError};
 use crate::storage::Operation;
@@ -103,4 +105,74 @@ fn a_log_that_was_deleted_stays_deleted() {
     assert!(directory.mark_stray_blocking(&orders()).unwrap());
     assert_eq!(directory.strays().unwrap().len(), 1);
     assert!(directory.logs().is_empty());
+}
+
+/// After a sync that failed the pages count as clean: the next process reads them, and its syncs
+/// leave them where they are.
+#[test]
+fn what_a_failed_sync_left_is_on_the_device_once_the_next_process_has_synced_it() {
+    for (case, half_a_batch) in [("whole batches", false), ("the last one is cut off", true)] {
+        for seed in 0..4 {
+            let world = World::new();
+            let (directory, log) = one_log(&world);
+            log.set_config(small_segments());
+            let append = || log.append_as_leader(batch(5), EPOCH, AppendOrigin::Client);
+            append().unwrap();
+            directory.checkpoint_blocking().unwrap();
+            for _ in 0..12 {
+                append().unwrap();
+            }
+            if half_a_batch {
+                let half = &batch_at(log.log_end_offset(), EPOCH, 5)[..100];
+                log.active().write(&[IoSlice::new(half)]).unwrap();
+            }
+            for segment in log.segments.load().iter() {
+                world.disk.fail(Operation::Sync, 1);
+                segment.sync().unwrap_err();
+            }
+
+            let world = world.kill();
+            let log = world.open().log(&orders()).unwrap();
+            assert_eq!(log.log_end_offset(), Offset(65), "{case}");
+            assert_eq!(log.recovery().truncated.is_some(), half_a_batch);
+            log.flush_blocking().unwrap();
+            let log = world.crash(seed).open().log(&orders()).unwrap();
+            assert_eq!(read_all(&log, 1000).len(), 65, "{case}, seed {seed}");
+        }
+    }
+}
+
+/// What is written once more is what the catalog does not know, and only where it may be needed.
+#[test]
+fn only_what_may_be_in_memory_alone_is_written_once_more() {
+    type Next = fn(&World) -> World;
+    let nexts: [(&str, bool, Next, u64); 4] = [
+        ("killed", false, World::kill, 1),
+        (
+            "killed, boot unknown",
+            false,
+            |world| World { boot_id: String::new(), ..world.kill() },
+            1,
+        ),
+        ("another boot", false, |world| World { boot_id: "boot-2".to_owned(), ..world.kill() }, 0),
+        ("closed", true, World::kill, 0),
+    ];
+    for (case, closes, next, expected) in nexts {
+        let world = World::new();
+        let (directory, log) = one_log(&world);
+        let append = || log.append_as_leader(batch(5), EPOCH, AppendOrigin::Client).unwrap();
+        append();
+        directory.checkpoint_blocking().unwrap();
+        (0..3).for_each(|_| _ = append());
+        if closes {
+            directory.close_blocking().unwrap();
+        }
+        let world = next(&world);
+        let before = world.disk.count(Operation::Write);
+        let log = world.open().log(&orders()).unwrap();
+        assert_eq!(log.log_end_offset(), Offset(20), "{case}");
+        // The marker of the run takes one.
+        let writes = world.disk.count(Operation::Write) - before - 1;
+        assert_eq!(writes, expected, "{case}");
+    }
 }
