@@ -8,7 +8,7 @@
 mod kind;
 mod losses;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,9 +43,6 @@ pub struct Faults {
     rotten: Option<i32>,
     /// Whose disks were replaced.
     replaced: Option<i32>,
-    /// Where a sync failed what was to be synced lies in memory only, and nobody can tell: those
-    /// machines keep their power.
-    failed_syncs: BTreeSet<i32>,
 }
 
 impl Faults {
@@ -62,7 +59,6 @@ impl Faults {
             losses: Losses::new(options.flush),
             rotten: None,
             replaced: None,
-            failed_syncs: BTreeSet::new(),
         }
     }
 
@@ -130,10 +126,7 @@ impl Faults {
             }
             _ => {}
         }
-        let without_power = matches!(kind, Kind::WithoutPower(_));
-        kind.loses().is_none_or(|id| {
-            self.losses.may_lose(id) && !(without_power && self.failed_syncs.contains(&id))
-        })
+        kind.loses().is_none_or(|id| self.losses.may_lose(id))
     }
 
     fn start(
@@ -181,7 +174,6 @@ impl Faults {
                 on(id).into_iter().for_each(|machine| machine.slowness.set(*longest));
             }
             Kind::FailedSync(id, nth) => {
-                self.failed_syncs.insert(*id);
                 on(id).into_iter().for_each(|machine| machine.disk().fail(Operation::Sync, *nth));
             }
             Kind::FullDisk(id) => {
