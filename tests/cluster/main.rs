@@ -14,10 +14,12 @@
 //! - `unsafe_recovery`: a lost majority; the survivor is made the only voter and others join it
 //! - `bit_rot`: a bit flips in a segment; it is found on demand, and mended from a replica
 //! - `groups`: consumers that share, take over and commit, whoever is killed; `members`: their processes
+//! - `attacks`: what broken or hostile peers do, for `hostile_peers` and a benchmark
 //! - `hostile_peers`: idle, greedy and deaf clients and decompression bombs; memory stays bounded
 //! - `start_errors`: a start that cannot succeed says why in one line
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attacks;
 mod bit_rot;
 mod chaos;
 mod compaction;
