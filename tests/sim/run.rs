@@ -314,7 +314,8 @@ impl Run<'_> {
                 .read(from, log.log_end_offset(), 1 << 20, true)
                 .map_err(|error| error.to_string())?;
             for batch in batches(&slice.records) {
-                let records = batch.and_then(|batch| batch.records()).map_err(|e| e.to_string())?;
+                let sound = batch.and_then(|batch| batch.verify_crc().map(|()| batch));
+                let records = sound.and_then(|batch| batch.records()).map_err(|e| e.to_string())?;
                 for record in records {
                     let value = record.value.as_deref().and_then(Value::read);
                     values.insert(record.offset.0, value.ok_or("a record that nobody wrote")?);
