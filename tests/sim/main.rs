@@ -9,6 +9,7 @@
 //! - [`run`]: one seed from beginning to end
 //! - [`seeds`]: many seeds, and what a failure says
 //! - [`trace`]: the timeline; [`panics`]: tasks that panic
+//! - [`planted`]: bugs that all this has to find
 //!
 //! Where a member cannot be reached, openraft waits for the end of a pause or for news, and if both
 //! come at once it takes one at random. tokio draws that from the seed only with
@@ -24,6 +25,7 @@ mod client;
 mod faults;
 mod invariants;
 mod panics;
+mod planted;
 mod run;
 mod seeds;
 mod trace;

@@ -1,5 +1,6 @@
 //! Many seeds, on all cores, and what a failure says.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -24,7 +25,8 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
 }
 
-/// Runs every seed that was asked for, and fails with the first that does.
+/// Runs every seed that was asked for, and fails with the first that does. With `OTTLA_SIM_STOP` no
+/// other is begun after that.
 pub fn run_all() {
     panics::watch();
     let count = match number("OTTLA_SIM_SEED") {
@@ -32,7 +34,8 @@ pub fn run_all() {
         None => number("OTTLA_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS),
     };
     let (from, next) = (first(), AtomicU64::new(0));
-    let (failures, operations) = (Mutex::new(Vec::new()), AtomicU64::new(0));
+    let (failures, operations) = (Mutex::new(BTreeMap::new()), AtomicU64::new(0));
+    let stops = std::env::var_os("OTTLA_SIM_STOP").is_some();
     let began = Instant::now();
     std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -40,7 +43,7 @@ pub fn run_all() {
             scope.spawn(|| {
                 loop {
                     let seed = from + next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + count {
+                    if seed >= from + count || (stops && !failures.lock().is_empty()) {
                         break;
                     }
                     let outcome = run::run(&Options::of(seed));
@@ -52,7 +55,7 @@ pub fn run_all() {
                         std::fs::write(&path, outcome.lines.join("\n")).unwrap();
                     }
                     if outcome.complaint.is_some() {
-                        failures.lock().push(report(seed, &outcome));
+                        failures.lock().insert(seed, report(seed, &outcome));
                     }
                 }
             });
@@ -61,7 +64,7 @@ pub fn run_all() {
     let seconds = began.elapsed().as_secs_f64();
     println!("{count} seeds, {} operations in {seconds:.1} s", operations.into_inner());
     let failures = failures.into_inner();
-    if let Some(first) = failures.first() {
+    if let Some(first) = failures.values().next() {
         panic!("{} of {count} seeds failed; the first:\n{first}", failures.len());
     }
 }
