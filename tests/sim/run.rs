@@ -149,6 +149,7 @@ impl Run<'_> {
             links,
             trace: Arc::clone(trace),
             record: Arc::clone(record),
+            told: Arc::default(),
         };
         sim.client("admin", admin::create(around.clone()));
         let producers = (0..2).map(|id| format!("p{id}"));
@@ -161,13 +162,14 @@ impl Run<'_> {
             let reading = consumer::run(around.clone(), id, partition, options.working);
             sim.client(format!("r{id}"), reading);
         }
+        let invariants = Invariants::new(&around.told, options.flush);
         Run {
             sim,
             options: options.clone(),
             machines,
             around,
             faults: Faults::new(options),
-            invariants: Invariants::default(),
+            invariants,
             restarts: BTreeMap::new(),
         }
     }
@@ -211,10 +213,9 @@ impl Run<'_> {
         if let Some(panic) = panics::take() {
             return Err(format!("panicked: {panic}"));
         }
-        for machine in &self.machines {
-            for news in self.invariants.look(machine)? {
-                self.around.trace.note(&machine.name, news);
-            }
+        let now = self.around.trace.now();
+        for (machine, news) in self.invariants.look(&self.machines, now)? {
+            self.around.trace.note(&machine, news);
         }
         self.supervise();
         Ok(done)

@@ -57,6 +57,7 @@ pub async fn run(
                 }
                 let value = record.value.as_deref().and_then(Value::read);
                 let value = value.ok_or("a record that nobody wrote")?;
+                around.told.read(topic_id, partition, record.offset.0);
                 let mut all = around.record.lock();
                 all.reads.entry((consumer, partition)).or_default().push((record.offset.0, value));
             }

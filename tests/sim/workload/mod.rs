@@ -17,6 +17,7 @@ use ottla::types::random::{SeededRandom, mix};
 use parking_lot::Mutex;
 
 use crate::client::Client;
+use crate::invariants::told::Told;
 use crate::trace::Trace;
 use crate::world::network::{Links, SimNetwork};
 
@@ -36,6 +37,8 @@ pub struct Surroundings {
     pub links: Arc<Links>,
     pub trace: Arc<Trace>,
     pub record: Arc<Mutex<record::Record>>,
+    /// What must be true by the time that a client is told of it.
+    pub told: Arc<Told>,
 }
 
 impl Surroundings {

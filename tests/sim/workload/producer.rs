@@ -40,6 +40,9 @@ pub async fn run(around: Surroundings, producer: u32, until: Duration) -> turmoi
         if !matches!(outcome, Outcome::Acknowledged(_)) {
             client.forget(TOPIC);
         }
+        if let (Outcome::Acknowledged(offset), -1) = (outcome, acks) {
+            around.told.acknowledged(topic_id, partition, offset);
+        }
         let mut record = around.record.lock();
         record.operations += 1;
         if let Some(write) = record.writes.get_mut(&value) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ottla::types::{Clock, Monotonic, TimestampMs};
 
 use super::pause::Pause;
+use crate::trace::Trace;
 
 /// When every simulation begins, by the wall clocks: 2026-01-01.
 const EPOCH_MS: i64 = 1_767_225_600_000;
@@ -39,19 +40,26 @@ pub struct SimClock {
     origin: tokio::time::Instant,
     /// How long the simulation had been running then.
     since_start: Duration,
+    trace: Arc<Trace>,
     skew: Arc<Skew>,
     pause: Arc<Pause>,
 }
 
 impl SimClock {
-    /// For a process that begins now, that is `since_start` into the simulation.
-    pub fn begin(since_start: Duration, skew: Arc<Skew>, pause: Arc<Pause>) -> Self {
-        Self { origin: tokio::time::Instant::now(), since_start, skew, pause }
+    /// For a process that begins now.
+    pub fn begin(trace: Arc<Trace>, skew: Arc<Skew>, pause: Arc<Pause>) -> Self {
+        let (origin, since_start) = (tokio::time::Instant::now(), trace.now());
+        Self { origin, since_start, trace, skew, pause }
     }
 
-    /// Since the simulation began, as far as the process saw it.
+    /// Since the simulation began, as far as the process saw it. Whoever looks into the process
+    /// from without, between two steps, has no tokio.
     fn seen(&self) -> Duration {
-        self.pause.seen(self.since_start + self.origin.elapsed())
+        let is_within = tokio::runtime::Handle::try_current().is_ok();
+        self.pause.seen(match is_within {
+            true => self.since_start + self.origin.elapsed(),
+            false => self.trace.now(),
+        })
     }
 
     fn drifted(&self, true_time: Duration) -> Duration {

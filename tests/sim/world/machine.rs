@@ -206,7 +206,7 @@ impl Machine {
             disk: Arc::new(disk),
             catalog_opener: Arc::new(open_catalog),
             network: Arc::new(SimNetwork::new(&self.name, &self.links)),
-            clock: Arc::new(SimClock::begin(self.trace.now(), skew, pause)),
+            clock: Arc::new(SimClock::begin(Arc::clone(&self.trace), skew, pause)),
             random: seeded(1),
             offload: offload(2),
             quorum_offload: offload(3),
