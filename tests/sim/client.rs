@@ -56,7 +56,7 @@ impl Client {
             Err(error) => Err(error),
         };
         if result.is_err() {
-            self.connections.remove(address);
+            self.hang_up(address);
         }
         result
     }
@@ -69,6 +69,11 @@ impl Client {
             self.connections.insert(address.clone(), connection);
         }
         Ok(&self.connections[address])
+    }
+
+    /// The connection to the broker there is of no use any more.
+    pub fn hang_up(&mut self, address: &HostPort) {
+        self.connections.remove(address);
     }
 
     /// Any broker's address; another one each time.

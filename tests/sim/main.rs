@@ -6,7 +6,7 @@
 //! - [`checker`]: histories of clients, held against the anomalies that Jepsen names
 //! - [`faults`]: what fails
 //! - [`invariants`]: what must hold at every moment
-//! - [`run`]: one seed from beginning to end
+//! - [`run`]: one seed from beginning to end; [`ending`]: all is as it was, and what lies in the logs
 //! - [`seeds`]: many seeds, and what a failure says
 //! - [`trace`]: the timeline; [`panics`]: tasks that panic
 //! - [`planted`]: bugs that all this has to find
@@ -22,6 +22,7 @@
 
 mod checker;
 mod client;
+mod ending;
 mod faults;
 mod invariants;
 mod panics;

@@ -5,20 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use ottla::record::batches;
-use ottla::replication::PartitionDescription;
 use ottla::types::random::mix;
-use ottla::types::{NodeId, Offset, PartitionId, TopicName, TopicPartition};
-use parking_lot::Mutex;
 use turmoil::Sim;
 
+use crate::checker::{self, report::Report};
+use crate::ending;
 use crate::faults::Faults;
 use crate::invariants::Invariants;
 use crate::panics;
 use crate::trace::{self, Trace};
-use crate::workload::record::{Record, Value};
-use crate::workload::verdict::{self, Contents};
-use crate::workload::{Surroundings, TOPIC, admin, consumer, producer};
+use crate::workload::recorder::Recorder;
+use crate::workload::{Surroundings, admin, consumer, producer};
 use crate::world::machine::Machine;
 use crate::world::network::{Links, Power};
 use crate::world::node;
@@ -28,9 +25,6 @@ const HEALING: Duration = Duration::from_secs(90);
 
 /// How long it is waited before it is looked again whether all is as it was.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// What lies in one partition, by the name of who has it.
-type Copies = Vec<(String, BTreeMap<i64, Value>)>;
 
 /// How long a process that has stopped stays dead.
 const RESTART: Duration = Duration::from_millis(700);
@@ -84,23 +78,28 @@ pub struct Outcome {
     pub operations: u64,
     pub simulated: Duration,
     pub complaint: Option<String>,
+    /// What was odd, but allowed.
+    pub report: Report,
 }
 
 /// Runs it to its end; a panic, which ends a simulated machine's runtime, is a complaint.
 pub fn run(options: &Options) -> Outcome {
     let trace = Arc::<Trace>::default();
-    let record = Arc::<Mutex<Record>>::default();
+    let recorder = Arc::new(Recorder::new(&trace));
     let listening = trace::listen(&trace);
-    let running = || Run::new(options, &trace, &record).finish();
+    let running = || Run::new(options, &trace, &recorder).finish();
     let finished = catch_unwind(AssertUnwindSafe(running))
         .unwrap_or_else(|_| Err(format!("panicked: {}", panics::take().unwrap_or_default())));
     drop(listening);
-    let complaint = finished.err();
+    let (report, complaint) = match finished {
+        Ok(report) => (report, None),
+        Err(complaint) => (Report::default(), Some(complaint)),
+    };
     if let Some(complaint) = &complaint {
         trace.note("verdict", complaint);
     }
-    let operations = record.lock().operations;
-    Outcome { lines: trace.lines(), operations, simulated: trace.now(), complaint }
+    let (lines, operations) = (trace.lines(), recorder.operations());
+    Outcome { lines, operations, simulated: trace.now(), complaint, report }
 }
 
 struct Run<'a> {
@@ -115,7 +114,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn new(options: &Options, trace: &Arc<Trace>, record: &Arc<Mutex<Record>>) -> Self {
+    fn new(options: &Options, trace: &Arc<Trace>, recorder: &Arc<Recorder>) -> Self {
         let links = Arc::<Links>::default();
         let mut sim = turmoil::Builder::new()
             .rng_seed(mix(options.seed))
@@ -148,7 +147,7 @@ impl Run<'_> {
             clients: Vec::new(),
             links,
             trace: Arc::clone(trace),
-            record: Arc::clone(record),
+            recorder: Arc::clone(recorder),
             told: Arc::default(),
         };
         sim.client("admin", admin::create(around.clone()));
@@ -174,7 +173,7 @@ impl Run<'_> {
         }
     }
 
-    fn finish(&mut self) -> Result<(), String> {
+    fn finish(&mut self) -> Result<Report, String> {
         let working = self.options.working;
         while !self.step()? || self.around.trace.now() < working {
             self.faults.act(&mut self.sim, &self.machines, &self.around);
@@ -182,20 +181,23 @@ impl Run<'_> {
         self.faults.end(&mut self.sim, &self.machines, &self.around);
         self.around.trace.note("run", "nothing fails any more");
         let patience = self.around.trace.now() + HEALING;
-        let contents = loop {
+        let copies = loop {
             // What rots is found by who reads it, and mended then.
-            let healed = self.healed().and_then(|()| self.read_all());
-            match healed {
-                Ok(contents) => break contents,
+            match ending::healed(&self.machines) {
+                Ok(copies) => break copies,
                 Err(unhealed) if self.around.trace.now() > patience => {
                     return Err(format!("{HEALING:?} after the last fault: {unhealed}"));
                 }
                 Err(_) => self.pass(LOOK_AGAIN)?,
             }
         };
-        let contents = same_everywhere(contents)?;
-        let complaints = verdict::judge(&self.around.record.lock(), &contents);
-        if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
+        let reads = ending::same_on_all(copies, &self.around.recorder)?;
+        let history = self.around.recorder.history(reads);
+        let report = checker::check(&history);
+        match report.failures()[..] {
+            [] => Ok(report),
+            _ => Err(report.explain(&history, |process| self.around.recorder.name(process))),
+        }
     }
 
     fn pass(&mut self, time: Duration) -> Result<(), String> {
@@ -244,106 +246,4 @@ impl Run<'_> {
             self.restarts.insert(machine.id, now + RESTART);
         }
     }
-
-    /// Whether every replica is in sync and has the same.
-    fn healed(&self) -> Result<(), String> {
-        for index in 0..self.options.partitions {
-            let replicas = self.replicas(index)?;
-            let mut all = Vec::new();
-            for machine in &replicas {
-                let described = self.describe(machine, index);
-                all.push(described.ok_or(format!("{} has no {TOPIC}-{index}", machine.name))?);
-            }
-            let leaders: Vec<_> = all.iter().filter(|one| one.role == "leader").collect();
-            let [leader] = leaders[..] else {
-                return Err(format!("{TOPIC}-{index} is led by {} nodes", leaders.len()));
-            };
-            if leader.isr.len() != replicas.len() {
-                return Err(format!("the ISR of {TOPIC}-{index} is {:?}", leader.isr));
-            }
-            let ends: Vec<_> =
-                all.iter().flat_map(|one| [one.high_watermark, one.log_end_offset]).collect();
-            if ends.iter().any(|end| *end != leader.log_end_offset) {
-                return Err(format!("high watermarks and ends of {TOPIC}-{index} are {ends:?}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The machines that have the partition, by what any node knows.
-    fn replicas(&self, index: i32) -> Result<Vec<Arc<Machine>>, String> {
-        let mut servers = self.machines.iter().filter_map(|machine| machine.server());
-        let image = servers.find_map(|server| {
-            let image = server.controller().metadata().image();
-            image.partition(&topic_partition(index)).map(|found| found.replicas.clone())
-        });
-        let replicas = image.ok_or(format!("nobody knows {TOPIC}-{index}"))?;
-        let of = |node: &NodeId| self.machines.iter().find(|machine| machine.id == node.0);
-        Ok(replicas.iter().filter_map(of).cloned().collect())
-    }
-
-    fn describe(&self, machine: &Machine, index: i32) -> Option<PartitionDescription> {
-        let server = machine.server()?;
-        Some(server.replicas()?.partition(&topic_partition(index)).ok()?.describe())
-    }
-
-    /// What lies in the partitions, by who has it.
-    fn read_all(&self) -> Result<Vec<Copies>, String> {
-        let read = |index| -> Result<Copies, String> {
-            let mut copies = Vec::new();
-            for machine in &self.replicas(index)? {
-                let values = self.read(machine, index);
-                let values = values
-                    .map_err(|error| format!("{}: {TOPIC}-{index}: {error}", machine.name))?;
-                copies.push((machine.name.clone(), values));
-            }
-            Ok(copies)
-        };
-        (0..self.options.partitions).map(read).collect()
-    }
-
-    fn read(&self, machine: &Machine, index: i32) -> Result<BTreeMap<i64, Value>, String> {
-        let server = machine.server().ok_or("not running")?;
-        let replicas = server.replicas().ok_or("no broker")?;
-        let partition =
-            replicas.partition(&topic_partition(index)).map_err(|e| format!("{e:?}"))?;
-        let log = partition.log();
-        let mut values = BTreeMap::new();
-        let mut from = log.log_start_offset();
-        while from < log.log_end_offset() {
-            let slice = log
-                .read(from, log.log_end_offset(), 1 << 20, true)
-                .map_err(|error| error.to_string())?;
-            for batch in batches(&slice.records) {
-                let sound = batch.and_then(|batch| batch.verify_crc().map(|()| batch));
-                let records = sound.and_then(|batch| batch.records()).map_err(|e| e.to_string())?;
-                for record in records {
-                    let value = record.value.as_deref().and_then(Value::read);
-                    values.insert(record.offset.0, value.ok_or("a record that nobody wrote")?);
-                }
-            }
-            from = slice.next_offset.max(Offset(from.0 + 1));
-        }
-        Ok(values)
-    }
-}
-
-/// What lies in each partition, which is the same on all nodes.
-fn same_everywhere(all: Vec<Copies>) -> Result<Contents, String> {
-    let mut contents = Contents::new();
-    for (index, copies) in (0..).zip(all) {
-        let mut copies = copies.into_iter();
-        let Some((first, values)) = copies.next() else { continue };
-        if let Some((other, differs)) = copies.find(|(_, other)| *other != values) {
-            return Err(format!(
-                "replicas differ: {TOPIC}-{index} on {first} and on {other}: {values:?}, {differs:?}"
-            ));
-        }
-        contents.insert(index, values);
-    }
-    Ok(contents)
-}
-
-fn topic_partition(index: i32) -> TopicPartition {
-    TopicPartition { topic: TopicName::new(TOPIC), partition: PartitionId(index) }
 }

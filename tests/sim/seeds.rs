@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::checker::report::{Allowed, Anomaly, Report};
 use crate::panics;
 use crate::run::{self, Options, Outcome};
 
@@ -36,7 +37,8 @@ pub fn run_all() {
     let (from, next) = (first(), AtomicU64::new(0));
     let (failures, operations) = (Mutex::new(BTreeMap::new()), AtomicU64::new(0));
     let stops = std::env::var_os("OTTLA_SIM_STOP").is_some();
-    let began = Instant::now();
+    let allowed = Mutex::new(Totals::new());
+    let (began, cpu) = (Instant::now(), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..threads.min(usize::try_from(count).unwrap_or(1)) {
@@ -46,9 +48,12 @@ pub fn run_all() {
                     if seed >= from + count || (stops && !failures.lock().is_empty()) {
                         break;
                     }
+                    let before = cpu_ns();
                     let outcome = run::run(&Options::of(seed));
+                    cpu.fetch_add(cpu_ns() - before, Ordering::Relaxed);
                     operations.fetch_add(outcome.operations, Ordering::Relaxed);
                     println!("{}", summary(seed, &outcome));
+                    add(&mut allowed.lock(), &outcome.report);
                     if count == 1
                         && let Ok(path) = std::env::var("OTTLA_SIM_TIMELINE")
                     {
@@ -62,11 +67,35 @@ pub fn run_all() {
         }
     });
     let seconds = began.elapsed().as_secs_f64();
-    println!("{count} seeds, {} operations in {seconds:.1} s", operations.into_inner());
+    for ((anomaly, why), count) in allowed.into_inner() {
+        println!("{anomaly:?}: {count}, allowed ({why:?})");
+    }
+    let (operations, cpu) = (operations.into_inner(), cpu.into_inner() as f64 / 1e9);
+    println!(
+        "{count} seeds, {operations} operations in {seconds:.1} s, {:.0} per second of {cpu:.1} s of CPU time",
+        operations as f64 / cpu
+    );
     let failures = failures.into_inner();
     if let Some(first) = failures.values().next() {
         panic!("{} of {count} seeds failed; the first:\n{first}", failures.len());
     }
+}
+
+/// What was found and is allowed, with how often.
+type Totals = BTreeMap<(Anomaly, Allowed), usize>;
+
+fn add(totals: &mut Totals, report: &Report) {
+    for ((anomaly, allowed), count) in &report.counts {
+        if let Some(why) = allowed {
+            *totals.entry((*anomaly, *why)).or_default() += count;
+        }
+    }
+}
+
+/// The CPU time that this thread has taken so far, in nanoseconds.
+fn cpu_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0)
 }
 
 fn summary(seed: u64, outcome: &Outcome) -> String {

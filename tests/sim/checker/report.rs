@@ -1,10 +1,15 @@
 //! What a check found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use super::history::{History, Process};
 
 /// Found are kept with their words up to this many of each kind; the rest is counted.
 const KEPT_OF_EACH: usize = 20;
+
+/// So many of the operations that failures are about are shown.
+const EXPLAINED: usize = 20;
 
 /// What can be wrong with a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +115,23 @@ impl Report {
         let mut kinds: Vec<_> = wanted.map(|(anomaly, _)| *anomaly).collect();
         kinds.dedup();
         kinds
+    }
+}
+
+impl Report {
+    /// The failures with the operations that they are about.
+    pub fn explain(&self, history: &History, name: impl Fn(Process) -> String) -> String {
+        let mut text = self.to_string();
+        let failures = self.found.iter().filter(|found| found.allowed.is_none());
+        let places: BTreeSet<usize> =
+            failures.flat_map(|found| found.operations.iter().copied()).take(EXPLAINED).collect();
+        for place in places {
+            let operation = &history.operations[place];
+            let (from, to) = (operation.invoked.as_secs_f64(), operation.completed.as_secs_f64());
+            let (process, action) = (name(operation.process), &operation.action);
+            text += &format!("[{place}] {from:.6}..{to:.6} by {process}: {action:?}\n");
+        }
+        text
     }
 }
 

@@ -1,20 +1,21 @@
-//! What clients do meanwhile, and what they saw of it.
+//! What clients do meanwhile.
 //!
-//! - [`record`]: the operations as they were invoked and answered
-//! - [`producer`], [`consumer`], [`admin`]: who does them
-//! - [`verdict`]: whether what was acknowledged is there in the end
+//! - [`recorder`]: writes down what they do and see
+//! - [`producer`], [`consumer`], [`admin`]: who does something
+//! - [`produce`]: produce requests and their answers
 
 pub mod admin;
 pub mod consumer;
+pub mod produce;
 pub mod producer;
-pub mod record;
-pub mod verdict;
+pub mod recorder;
 
 use std::sync::Arc;
 
 use ottla::types::Random;
 use ottla::types::random::{SeededRandom, mix};
-use parking_lot::Mutex;
+
+use recorder::Recorder;
 
 use crate::client::Client;
 use crate::invariants::told::Told;
@@ -36,7 +37,7 @@ pub struct Surroundings {
     pub clients: Vec<String>,
     pub links: Arc<Links>,
     pub trace: Arc<Trace>,
-    pub record: Arc<Mutex<record::Record>>,
+    pub recorder: Arc<Recorder>,
     /// What must be true by the time that a client is told of it.
     pub told: Arc<Told>,
 }

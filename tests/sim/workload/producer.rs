@@ -1,84 +1,180 @@
 //! A producer without retries: each record is sent once, so that what became of it is plain.
+//! Several requests are under way at a time.
 
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use ottla::net::HostPort;
 use ottla::net::client::ClientError;
-use ottla::protocol::messages::produce::{
-    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
-};
-use ottla::record::BatchBuilder;
-use ottla::types::{ErrorCode, Offset, TimestampMs};
+use ottla::protocol::messages::produce::ProduceResponse;
+use ottla::types::{Offset, Random, TimestampMs};
+use std::sync::Arc;
 use uuid::Uuid;
 
-use super::record::{Outcome, Value, Write};
+use super::produce::{self, Batch};
+use super::recorder::Place;
 use super::{Surroundings, TOPIC};
+use crate::checker::history::{Acks, Action, Outcome, Process, Send, Value};
+use crate::client::Client;
 
-/// Sends one record after the other until `until`.
-pub async fn run(around: Surroundings, producer: u32, until: Duration) -> turmoil::Result {
-    let name = format!("p{producer}");
-    let random = around.random(&name);
-    let mut client = around.client(&name);
-    let mut number = 0;
-    while around.trace.now() < until {
-        tokio::time::sleep(Duration::from_micros(random.below(20_000))).await;
-        let partition = i32::try_from(random.below(around.partitions.unsigned_abs().into()))?;
-        let acks = if random.below(4) == 0 { 1 } else { -1 };
-        let Some((topic_id, leader)) = client.leader(TOPIC, partition).await else {
-            continue;
-        };
-        let value = Value { producer, number };
-        number += 1;
-        let write = Write { partition, acks, answered: Duration::MAX, outcome: Outcome::Unknown };
-        around.record.lock().writes.insert(value, write);
-        let now = TimestampMs(i64::try_from(around.trace.now().as_millis())?);
-        let request = request(topic_id, partition, acks, value, now)?;
-        let outcome = match client.ask(&leader, &request).await {
-            Ok(answer) => outcome(&answer),
-            Err(ClientError::Refused { .. } | ClientError::Unreachable { .. }) => Outcome::Failed,
-            Err(_) => Outcome::Unknown,
-        };
-        if !matches!(outcome, Outcome::Acknowledged(_)) {
-            client.forget(TOPIC);
-        }
-        if let (Outcome::Acknowledged(offset), -1) = (outcome, acks) {
-            around.told.acknowledged(topic_id, partition, offset);
-        }
-        let mut record = around.record.lock();
-        record.operations += 1;
-        if let Some(write) = record.writes.get_mut(&value) {
-            (write.outcome, write.answered) = (outcome, around.trace.now());
-        }
-        let to = format_args!("{value} to {TOPIC}-{partition} acks {acks}");
-        around.trace.note(&name, format_args!("{to}: {outcome:?}"));
+/// How many requests are under way at most.
+const IN_FLIGHT: usize = 5;
+
+/// A request has so many records at most.
+const RECORDS: u64 = 5;
+
+/// A request under way, and what it holds.
+struct Sent {
+    address: HostPort,
+    topic_id: Uuid,
+    acks: Acks,
+    batch: Batch,
+    places: Vec<Place>,
+}
+
+type Answer = (Sent, Result<ProduceResponse, ClientError>);
+
+struct Producer {
+    name: String,
+    number: u32,
+    process: Process,
+    around: Surroundings,
+    random: Arc<dyn Random>,
+    client: Client,
+    under_way: FuturesUnordered<BoxFuture<'static, Answer>>,
+    sent: u32,
+}
+
+/// Sends until `until`.
+pub async fn run(around: Surroundings, number: u32, until: Duration) -> turmoil::Result {
+    let name = format!("p{number}");
+    let mut producer = Producer {
+        process: around.recorder.process(&name),
+        random: around.random(&name),
+        client: around.client(&name),
+        under_way: FuturesUnordered::new(),
+        sent: 0,
+        number,
+        name,
+        around,
+    };
+    while producer.around.trace.now() < until {
+        producer.pause().await;
+        producer.send().await?;
+    }
+    while let Some(answer) = producer.under_way.next().await {
+        producer.take(answer);
     }
     Ok(())
 }
 
-fn request(
-    topic_id: Uuid,
-    partition: i32,
-    acks: i16,
-    value: Value,
-    now: TimestampMs,
-) -> Result<ProduceRequest, Box<dyn std::error::Error>> {
-    let mut batch = BatchBuilder::new(Offset::ZERO);
-    batch.push(now, None, Some(&value.bytes()), &[])?;
-    let data = PartitionProduceData { index: partition, records: Some(batch.build()?) };
-    let topic = TopicProduceData { topic_id, partition_data: vec![data], ..Default::default() };
-    Ok(ProduceRequest { acks, timeout_ms: 1_500, topic_data: vec![topic], ..Default::default() })
-}
-
-/// What the answer says of the only record.
-fn outcome(answer: &ProduceResponse) -> Outcome {
-    let answers = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let Some(answer) = answers.last() else { return Outcome::Unknown };
-    match ErrorCode::from_code(answer.error_code) {
-        Some(ErrorCode::None) => Outcome::Acknowledged(answer.base_offset),
-        // Appended, and perhaps kept.
-        Some(ErrorCode::RequestTimedOut | ErrorCode::NotEnoughReplicasAfterAppend) | None => {
-            Outcome::Unknown
+impl Producer {
+    /// Until the next request is due, and may be sent.
+    async fn pause(&mut self) {
+        let pause = tokio::time::sleep(Duration::from_micros(self.random.below(8_000)));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                biased;
+                Some(answer) = self.under_way.next() => self.take(answer),
+                () = &mut pause, if self.under_way.len() < IN_FLIGHT => return,
+            }
         }
-        // The leader may have been deposed while the record waited for its followers.
-        Some(_) => Outcome::Unknown,
+    }
+
+    async fn send(&mut self) -> turmoil::Result {
+        let partition = self.random.below(self.around.partitions.unsigned_abs().into());
+        let partition = i32::try_from(partition)?;
+        let acks = if self.random.below(4) == 0 { Acks::One } else { Acks::All };
+        let Some((topic_id, address)) = self.client.leader(TOPIC, partition).await else {
+            return Ok(());
+        };
+        let (batch, places) = self.invoke(topic_id, partition, acks);
+        let now = TimestampMs(i64::try_from(self.around.trace.now().as_millis())?);
+        let request = produce::request(topic_id, acks, std::slice::from_ref(&batch), now)?;
+        let sent = Sent { address, topic_id, acks, batch, places };
+        let sending = match self.client.connect(&sent.address).await {
+            Ok(connection) => connection.send(&request),
+            Err(error) => Err(error),
+        };
+        match sending {
+            Ok(answer) => self.under_way.push(Box::pin(async move { (sent, answer.await) })),
+            Err(error) => self.take((sent, Err(error))),
+        }
+        Ok(())
+    }
+
+    /// Writes down that records are about to be sent.
+    fn invoke(&mut self, topic_id: Uuid, partition: i32, acks: Acks) -> (Batch, Vec<Place>) {
+        let log = self.around.recorder.log(topic_id, partition);
+        let count = 1 + u32::try_from(self.random.below(RECORDS)).unwrap_or(0);
+        let numbers = self.sent..self.sent + count;
+        self.sent += count;
+        let upper = u64::from(self.number) << 32;
+        let values: Vec<_> = numbers.map(|number| Value(upper | u64::from(number))).collect();
+        let send = |value: &Value| Send {
+            log,
+            value: *value,
+            key: None,
+            tombstone: false,
+            acks,
+            producer: None,
+            transaction: None,
+            outcome: Outcome::Unknown,
+        };
+        let sends = values.iter().map(|value| Action::Send(send(value)));
+        let places = sends.map(|send| self.around.recorder.begin(self.process, send)).collect();
+        (Batch { partition, values, sequence: None }, places)
+    }
+
+    fn take(&mut self, (sent, answer): Answer) {
+        let outcome = match answer {
+            Ok(answer) => match produce::answer(&answer, sent.batch.partition) {
+                Ok(base_offset) => Outcome::Acknowledged(base_offset),
+                Err(error) if produce::is_refusal(error) => Outcome::Failed,
+                Err(_) => Outcome::Unknown,
+            },
+            Err(ClientError::Refused { .. } | ClientError::Unreachable { .. }) => Outcome::Failed,
+            Err(_) => {
+                self.client.hang_up(&sent.address);
+                Outcome::Unknown
+            }
+        };
+        if let Outcome::Acknowledged(base_offset) = outcome {
+            self.around.recorder.answered();
+            self.tell(&sent, base_offset);
+        } else {
+            self.client.forget(TOPIC);
+        }
+        self.note(&sent, &outcome);
+        for (place, nth) in sent.places.iter().zip(0..) {
+            let outcome = match outcome {
+                Outcome::Acknowledged(base_offset) => {
+                    Outcome::Acknowledged(Some(Offset(base_offset.0 + nth)))
+                }
+                Outcome::Failed => Outcome::Failed,
+                Outcome::Unknown => Outcome::Unknown,
+            };
+            self.around.recorder.sent(*place, outcome);
+        }
+    }
+
+    fn tell(&self, sent: &Sent, base_offset: Offset) {
+        let count = i64::try_from(sent.places.len()).unwrap_or_default();
+        if sent.acks == Acks::All {
+            let (partition, last) = (sent.batch.partition, base_offset.plus(count - 1));
+            self.around.told.acknowledged(sent.topic_id, partition, last.0);
+        }
+    }
+
+    fn note(&self, sent: &Sent, outcome: &Outcome<Offset>) {
+        let (values, partition) = (&sent.batch.values, sent.batch.partition);
+        let Some(first) = values.first() else { return };
+        let what = format_args!("{first} and on, {} to {TOPIC}-{partition}", values.len());
+        self.around
+            .trace
+            .note(&self.name, format_args!("{what} acks {:?}: {outcome:?}", sent.acks));
     }
 }
