@@ -15,6 +15,8 @@
 mod harness;
 #[path = "../tests/cluster/history.rs"]
 mod history;
+#[path = "../tests/cluster/logs.rs"]
+mod logs;
 
 use std::time::{Duration, Instant};
 

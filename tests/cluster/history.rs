@@ -1,8 +1,7 @@
 //! What was sent and acknowledged, and whether the logs on disk agree with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -15,9 +14,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use ottla::record::batches;
-
-use crate::harness::{Cluster, PATIENCE, eventually};
+use crate::harness::{Cluster, Node, PATIENCE, eventually};
+use crate::logs::{Oddity, Replica};
 
 /// One acknowledgement.
 #[derive(Debug, Clone, Copy)]
@@ -175,42 +173,6 @@ pub struct History {
     pub failed: Vec<(u64, String)>,
 }
 
-/// A producer and its epoch.
-type Sender = (i64, i16);
-
-/// One replica's log of one partition, as its files say it: by offset the number and who sent it;
-/// and all bytes.
-struct ReplicaLog {
-    records: BTreeMap<i64, (u64, Sender)>,
-    bytes: Vec<u8>,
-}
-
-fn read_log(directory: &Path) -> ReplicaLog {
-    let mut files: Vec<_> = std::fs::read_dir(directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        .collect();
-    files.sort();
-    let mut log = ReplicaLog { records: BTreeMap::new(), bytes: Vec::new() };
-    for file in files {
-        let bytes = bytes::Bytes::from(std::fs::read(&file).unwrap());
-        for batch in batches(&bytes) {
-            let batch = batch.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-            batch.verify_crc().unwrap();
-            let producer = (batch.header.producer_id.0, batch.header.producer_epoch.0);
-            for record in batch.records().unwrap() {
-                let value: [u8; 8] = record.value.as_deref().unwrap().try_into().unwrap();
-                let number = u64::from_be_bytes(value);
-                let doubled = log.records.insert(record.offset.0, (number, producer));
-                assert!(doubled.is_none(), "offset {} is there twice", record.offset);
-            }
-        }
-        log.bytes.extend_from_slice(&bytes);
-    }
-    log
-}
-
 /// What a history and the replicas' files disagree on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -248,14 +210,10 @@ impl History {
         let failed = self.failed.iter().map(|(number, error)| format!("{number}: {error}"));
         let mut findings = Findings { failed: failed.collect(), ..Findings::default() };
         for partition in 0..partitions {
-            let logs: Vec<ReplicaLog> = cluster
-                .nodes
-                .iter()
-                .map(|node| read_log(&node.replica(topic, partition).expect("a replica")))
-                .collect();
+            let logs = replicas(cluster, topic, partition);
             for (index, log) in logs.iter().enumerate() {
                 let place = format!("{topic}-{partition} on node {}", index + 1);
-                if log.bytes != logs[0].bytes {
+                if log.batches != logs[0].batches {
                     findings.different.push(format!("{place} differs from node 1"));
                 }
                 self.check_replica(log, partition, &place, &mut findings);
@@ -264,26 +222,20 @@ impl History {
         findings
     }
 
-    fn check_replica(
-        &self,
-        log: &ReplicaLog,
-        partition: i32,
-        place: &str,
-        findings: &mut Findings,
-    ) {
+    fn check_replica(&self, log: &Replica, partition: i32, place: &str, findings: &mut Findings) {
         let mut offsets = BTreeSet::new();
         for found in self.acknowledged.iter().filter(|found| found.partition == partition) {
             let Acknowledged { number, offset, .. } = *found;
             if offset < 0 {
-                if !log.records.values().any(|(there, _)| *there == number) {
+                if !log.records.values().any(|there| there.number == Some(number)) {
                     findings
                         .lost
                         .push(format!("{place}: {number} was acknowledged, and is not there"));
                 }
                 continue;
             }
-            let there = log.records.get(&offset).map(|(there, _)| there);
-            if there != Some(&number) {
+            let there = log.records.get(&offset).and_then(|there| there.number);
+            if there != Some(number) {
                 findings.lost.push(format!(
                     "{place}: {number} was acknowledged at {offset}, where {there:?} is"
                 ));
@@ -292,23 +244,32 @@ impl History {
                 findings.duplicated.push(format!("{place}: {offset} was acknowledged twice"));
             }
         }
-        let mut seen = BTreeMap::new();
-        let mut greatest = None;
-        for (offset, (number, producer)) in &log.records {
-            if let Some(before) = seen.insert(*number, producer) {
-                // librdkafka answers OUT_OF_ORDER_SEQUENCE_NUMBER to one batch with a new producer epoch for
-                // all, in which it sends again what else was under way: no broker knows these as the same.
-                if before == producer {
+        for oddity in log.oddities(0) {
+            match oddity {
+                Oddity::Twice { number, offset, .. } => {
                     findings.duplicated.push(format!("{place}: {number} again at {offset}"));
-                } else {
-                    eprintln!("{place}: {number} was sent again in a new epoch, {producer:?}");
                 }
-            } else if Some(*number) < greatest {
-                findings.out_of_order.push(format!("{place}: {number} at {offset} is late"));
+                Oddity::SentAgain { number, .. } => {
+                    eprintln!("{place}: {number} was sent again in a new epoch");
+                }
+                Oddity::Late { number, offset } => {
+                    findings.out_of_order.push(format!("{place}: {number} at {offset} is late"));
+                }
+                Oddity::Foreign { offset } => panic!("{place}: {offset} has no number"),
             }
-            greatest = greatest.max(Some(*number));
         }
     }
+}
+
+/// Every node's replica of a partition. The cluster must have been stopped cleanly.
+pub fn replicas(cluster: &Cluster, topic: &str, partition: i32) -> Vec<Replica> {
+    let read = |node: &Node| {
+        let directory = node.replica(topic, partition).expect("a replica");
+        let replica = Replica::read(&directory);
+        assert_eq!(replica.wrong, Vec::<String>::new(), "{}", directory.display());
+        replica
+    };
+    cluster.nodes.iter().map(read).collect()
 }
 
 /// Stops every running node cleanly, one after another.
@@ -332,8 +293,15 @@ pub fn settle(cluster: &mut Cluster, load: Load, topic: &str, partitions: i32) -
     let replicas = cluster.nodes.len();
     let history = load.finish();
     cluster.await_in_sync(topic, replicas);
+    await_one_length(cluster, topic, partitions);
+    stop_all(cluster);
+    history
+}
+
+/// Waits until all replicas of every partition have files of one length.
+pub fn await_one_length(cluster: &Cluster, topic: &str, partitions: i32) {
     let ends = |cluster: &Cluster| -> Vec<Vec<u64>> {
-        let size = |node: &crate::harness::Node, partition: i32| {
+        let size = |node: &Node, partition: i32| {
             let directory = node.replica(topic, partition).expect("a replica");
             std::fs::read_dir(directory)
                 .into_iter()
@@ -350,6 +318,4 @@ pub fn settle(cluster: &mut Cluster, load: Load, topic: &str, partitions: i32) -
         let ends = ends(cluster);
         ends.iter().all(|end| *end == ends[0]).then_some(())
     });
-    stop_all(cluster);
-    history
 }

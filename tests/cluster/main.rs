@@ -2,6 +2,7 @@
 //!
 //! - `harness`: starts, kills and restarts the processes of one cluster in a temporary directory
 //! - `history`: what was sent and acknowledged, and whether the logs on disk agree with it
+//! - `logs`: replicas as their files say them
 //! - `data_path`: what a program produces comes back byte for byte
 //! - `topics`: creating, describing and deleting topics
 //! - `compaction`: compacted topics as clients see them
@@ -33,6 +34,7 @@ mod harness;
 mod history;
 mod hostile_peers;
 mod log_dirs;
+mod logs;
 mod members;
 mod start_errors;
 mod topics;

@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::harness::Cluster;
+use crate::logs::INCARNATION;
 
 /// The topic that is deleted and made again.
 pub const PASSING: &str = "chaos-passing";
@@ -136,9 +137,6 @@ impl Administrator {
             .map_or(true, |metadata| metadata.topics().iter().any(|topic| topic.name() == PASSING))
     }
 }
-
-/// The header that says into which incarnation a record was written.
-pub const INCARNATION: &str = "incarnation";
 
 /// Writes a few records that say which incarnation they belong to, all or nothing being answered.
 fn fill(cluster: &Cluster, incarnation: u64) -> bool {

@@ -12,6 +12,7 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use crate::harness::Cluster;
+use crate::logs::{NUMBER, number_in};
 
 /// How records are written to one topic.
 #[derive(Debug, Clone, Copy)]
@@ -88,15 +89,6 @@ impl ProducerContext for Notes {
             Err((error, _)) => answers.failed.push((*number, error.to_string())),
         }
     }
-}
-
-/// The header in which every record bears its number, tombstones too.
-const NUMBER: &str = "n";
-
-/// The number that a record's headers tell.
-pub fn number_in(headers: &[(&str, Option<&[u8]>)]) -> Option<u64> {
-    let (_, value) = headers.iter().find(|(key, _)| *key == NUMBER)?;
-    Some(u64::from_be_bytes((*value)?.try_into().ok()?))
 }
 
 /// The number that a consumed record bears.

@@ -7,13 +7,12 @@
 //!
 //! - `load`, `reader`, `admin`: who writes, reads and administrates meanwhile
 //! - `turmoil`, `damage`: what happens to the brokers and their files
-//! - `logs`, `verdict`: what the files hold in the end, and whether that is right
+//! - `verdict`: whether what the files hold in the end is right
 
 mod admin;
 mod damage;
 mod load;
-mod logs;
-mod reader;
+pub mod reader;
 mod turmoil;
 mod verdict;
 
@@ -100,7 +99,8 @@ fn config_of(topic: &str) -> &'static [(&'static str, &'static str)] {
     found.map_or(&[], |(.., config)| config)
 }
 
-fn setting(name: &str) -> Option<u64> {
+/// A number that the environment sets.
+pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 

@@ -76,7 +76,7 @@ fn read(consumer: &BaseConsumer, topic: &str, stopped: &AtomicBool) -> (Seen, Ve
 }
 
 /// Whether it says something about the log, not about brokers that come and go.
-fn is_fatal(error: &KafkaError) -> bool {
+pub fn is_fatal(error: &KafkaError) -> bool {
     let code = error.rdkafka_error_code();
     use RDKafkaErrorCode::{AutoOffsetReset, BadMessage, InvalidMessage, OffsetOutOfRange};
     matches!(code, Some(AutoOffsetReset | BadMessage | InvalidMessage | OffsetOutOfRange))

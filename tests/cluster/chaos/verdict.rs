@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chaos::load::{Acknowledged, Answers, Writing};
-use crate::chaos::logs::Replica;
 use crate::chaos::reader::Seen;
 use crate::harness::Cluster;
+use crate::logs::{Oddity, Replica};
 
 /// What a topic's configuration leaves of its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,33 +185,30 @@ impl Part<'_> {
         }
     }
 
-    /// librdkafka answers OUT_OF_ORDER_SEQUENCE_NUMBER to one batch with a new producer epoch for
-    /// all, in which it sends again what else was under way: no broker knows these as the same.
     fn has_once_and_in_order(&self, findings: &mut Findings) {
         if !self.writing.idempotent {
             return;
         }
-        let mut greatest = None;
-        let mut numbers = BTreeMap::new();
-        for (&offset, found) in self.replica.records.range(self.low..) {
-            let Some(number) = found.number else {
-                findings.add("foreign", format!("{}: {offset} has no number", self.place));
-                continue;
-            };
-            if let Some(before) = numbers.insert(number, offset) {
-                let (place, replica) = (self.place, self.replica);
-                let (first, second) = (replica.origin(before), replica.origin(offset));
-                let what =
-                    format!("{place}: {number} at {before} ({first}), at {offset} ({second})");
-                if replica.producer_at(before) == replica.producer_at(offset) {
-                    findings.add("twice", what);
-                } else {
-                    eprintln!("sent again in a new epoch: {what}");
+        let (place, replica) = (self.place, self.replica);
+        let pair = |number, before, offset| {
+            let (first, second) = (replica.origin(before), replica.origin(offset));
+            format!("{place}: {number} at {before} ({first}), at {offset} ({second})")
+        };
+        for oddity in replica.oddities(self.low) {
+            match oddity {
+                Oddity::Twice { number, before, offset } => {
+                    findings.add("twice", pair(number, before, offset));
                 }
-            } else if greatest > Some(number) {
-                findings.add("out of order", format!("{}: {number} at {offset}", self.place));
+                Oddity::SentAgain { number, before, offset } => {
+                    eprintln!("sent again in a new epoch: {}", pair(number, before, offset));
+                }
+                Oddity::Late { number, offset } => {
+                    findings.add("out of order", format!("{place}: {number} at {offset}"));
+                }
+                Oddity::Foreign { offset } => {
+                    findings.add("foreign", format!("{place}: {offset} has no number"));
+                }
             }
-            greatest = greatest.max(Some(number));
         }
     }
 

@@ -7,16 +7,33 @@ use bytes::Bytes;
 
 use ottla::record::{BatchHeader, Record, batches};
 
-use crate::chaos::admin::INCARNATION;
-use crate::chaos::load::number_in;
+/// The header in which a record bears its number, tombstones too.
+pub const NUMBER: &str = "n";
+
+/// The header that says into which incarnation of its topic a record was written.
+pub const INCARNATION: &str = "incarnation";
 
 /// One record in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
+    /// By its header, or else as its value.
     pub number: Option<u64>,
     pub incarnation: Option<u64>,
     pub key: Option<String>,
     pub is_tombstone: bool,
+}
+
+/// Something about the numbers in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// There twice, from one producer in one epoch.
+    Twice { number: u64, before: i64, offset: i64 },
+    /// There twice, sent by a producer that had begun a new epoch: it cannot be told from another.
+    SentAgain { number: u64, before: i64, offset: i64 },
+    /// Behind a record that was sent after it.
+    Late { number: u64, offset: i64 },
+    /// Without a number.
+    Foreign { offset: i64 },
 }
 
 /// One replica of one partition.
@@ -70,13 +87,44 @@ impl Replica {
         Ok(())
     }
 
+    /// What an idempotent producer alone here, which counts what it sends, did not want: from `low` on.
+    /// A number that is there again counts as the same however often it is sent.
+    pub fn oddities(&self, low: i64) -> Vec<Oddity> {
+        let mut all = Vec::new();
+        let mut greatest = None;
+        let mut offsets = BTreeMap::new();
+        for (&offset, found) in self.records.range(low..) {
+            let Some(number) = found.number else {
+                all.push(Oddity::Foreign { offset });
+                continue;
+            };
+            if let Some(before) = offsets.insert(number, offset) {
+                all.push(self.again(number, before, offset));
+            } else if greatest > Some(number) {
+                all.push(Oddity::Late { number, offset });
+            }
+            greatest = greatest.max(Some(number));
+        }
+        all
+    }
+
+    /// librdkafka answers OUT_OF_ORDER_SEQUENCE_NUMBER to one batch with a new producer epoch for
+    /// all, in which it sends again what else was under way: no broker knows these as the same.
+    fn again(&self, number: u64, before: i64, offset: i64) -> Oddity {
+        if self.producer_at(before) == self.producer_at(offset) {
+            Oddity::Twice { number, before, offset }
+        } else {
+            Oddity::SentAgain { number, before, offset }
+        }
+    }
+
     fn header_at(&self, offset: i64) -> Option<BatchHeader> {
         let (_, (_, bytes)) = self.batches.range(..=offset).next_back()?;
         BatchHeader::parse(bytes).ok()
     }
 
     /// The producer of a record and its epoch.
-    pub fn producer_at(&self, offset: i64) -> Option<(i64, i16)> {
+    fn producer_at(&self, offset: i64) -> Option<(i64, i16)> {
         let header = self.header_at(offset)?;
         Some((header.producer_id.0, header.producer_epoch.0))
     }
@@ -111,6 +159,16 @@ impl Replica {
     }
 }
 
+/// The number that a record's headers tell.
+pub fn number_in(headers: &[(&str, Option<&[u8]>)]) -> Option<u64> {
+    let (_, value) = headers.iter().find(|(key, _)| *key == NUMBER)?;
+    number((*value)?)
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
 fn found(record: &Record) -> Found {
     let headers: Vec<(&str, Option<&[u8]>)> = record
         .headers
@@ -119,9 +177,8 @@ fn found(record: &Record) -> Found {
         .collect();
     let incarnation = headers.iter().find(|(key, _)| *key == INCARNATION);
     Found {
-        number: number_in(&headers),
-        incarnation: incarnation
-            .and_then(|(_, value)| Some(u64::from_be_bytes((*value)?.try_into().ok()?))),
+        number: number_in(&headers).or_else(|| number(record.value.as_deref()?)),
+        incarnation: incarnation.and_then(|(_, value)| number((*value)?)),
         key: record.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned()),
         is_tombstone: record.value.is_none(),
     }
