@@ -52,9 +52,19 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Where a node's process runs.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its own and the others' way to it.
+    pub address: String,
+    /// The command that runs another command there; empty: here.
+    pub enter: Vec<String>,
+}
+
 /// Where one node lives and how it is reached.
 pub struct Node {
     pub id: i32,
+    pub host: Host,
     pub port: u16,
     /// The first of its data directories, with the metadata.
     pub directory: PathBuf,
@@ -71,6 +81,11 @@ impl Node {
     /// Whether the process is there.
     pub fn is_running(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// `host:port` for clients.
+    pub fn server(&self) -> String {
+        format!("{}:{}", self.host.address, self.port)
     }
 
     /// All that it has logged.
@@ -101,18 +116,25 @@ impl Cluster {
 
     /// The same, with `directories` data directories each.
     pub fn start_with_directories(count: usize, directories: usize, extra: &str) -> Cluster {
+        let here = Host { address: "127.0.0.1".to_owned(), enter: Vec::new() };
+        Cluster::start_on(&vec![here; count], directories, extra)
+    }
+
+    /// The same, one node on each host.
+    pub fn start_on(hosts: &[Host], directories: usize, extra: &str) -> Cluster {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
-        let voters: Vec<String> = ports
+        let places: Vec<(&Host, u16, u16)> =
+            hosts.iter().map(|host| (host, free_port(), free_port())).collect();
+        let voters: Vec<String> = places
             .iter()
             .enumerate()
-            .map(|(index, (_, port))| format!("{}@127.0.0.1:{port}", index + 1))
+            .map(|(index, (host, _, port))| format!("{}@{}:{port}", index + 1, host.address))
             .collect();
-        let nodes = ports
+        let nodes = places
             .iter()
             .enumerate()
-            .map(|(index, &(port, controller_port))| {
-                let id = index as i32 + 1;
+            .map(|(index, &(host, port, controller_port))| {
+                let (id, address) = (index as i32 + 1, &host.address);
                 let directory = root.path().join(format!("data-{id}"));
                 let further = (2..=directories).map(|n| root.path().join(format!("data-{id}-{n}")));
                 let directories: Vec<PathBuf> =
@@ -123,8 +145,8 @@ impl Cluster {
                 let text = format!(
                     "process.roles=broker,controller\nnode.id={id}\n\
                      controller.quorum.voters={}\n\
-                     listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-                     advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+                     listeners=PLAINTEXT://{address}:{port},CONTROLLER://{address}:{controller_port}\n\
+                     advertised.listeners=PLAINTEXT://{address}:{port}\n\
                      listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
                      inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\n\
                      log.dirs={}\n{extra}\n",
@@ -133,14 +155,15 @@ impl Cluster {
                 );
                 fs::write(&config, text).expect("writing the properties");
                 let log = root.path().join(format!("broker-{id}.log"));
-                Node { id, port, directory, directories, config, log, process: None }
+                let host = host.clone();
+                Node { id, host, port, directory, directories, config, log, process: None }
             })
             .collect();
         let mut cluster = Cluster { nodes, root };
-        for id in 1..=count as i32 {
+        for id in 1..=hosts.len() as i32 {
             cluster.spawn(id);
         }
-        cluster.await_brokers(count);
+        cluster.await_brokers(hosts.len());
         cluster
     }
 
@@ -154,7 +177,10 @@ impl Cluster {
         let node = &mut self.nodes[id as usize - 1];
         assert!(node.process.is_none(), "node {id} is running already");
         let log = File::options().create(true).append(true).open(&node.log).expect("a log file");
-        let process = Command::new(env!("CARGO_BIN_EXE_ottla"))
+        let mut line =
+            node.host.enter.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_ottla")]);
+        let process = Command::new(line.next().unwrap_or_default())
+            .args(line)
             .arg("broker")
             .arg("--config")
             .arg(&node.config)
@@ -278,9 +304,7 @@ impl Cluster {
 
     /// `host:port` of every node.
     pub fn bootstrap(&self) -> String {
-        let servers: Vec<String> =
-            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        servers.join(",")
+        self.nodes.iter().map(Node::server).collect::<Vec<String>>().join(",")
     }
 
     /// A client configuration that knows the cluster.
@@ -296,7 +320,7 @@ impl Cluster {
     pub fn metadata(&self) -> Option<Metadata> {
         self.nodes.iter().filter(|node| node.is_running()).find_map(|node| {
             let mut config = ClientConfig::new();
-            config.set("bootstrap.servers", format!("127.0.0.1:{}", node.port));
+            config.set("bootstrap.servers", node.server());
             config.set("log_level", "0");
             let consumer: BaseConsumer = config.create().ok()?;
             consumer.fetch_metadata(None, Duration::from_secs(5)).ok()
@@ -377,12 +401,8 @@ impl Cluster {
 
     /// Runs one of the command line's tools against the running nodes.
     pub fn ottla_output(&self, arguments: &[&str]) -> std::process::Output {
-        let running: Vec<String> = self
-            .nodes
-            .iter()
-            .filter(|node| node.is_running())
-            .map(|node| format!("127.0.0.1:{}", node.port))
-            .collect();
+        let running: Vec<String> =
+            self.nodes.iter().filter(|node| node.is_running()).map(Node::server).collect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.arg(arguments[0]).args(["--bootstrap-server", &running.join(",")]);
         command.args(&arguments[1..]).stdin(Stdio::null()).output().expect("running the tool")
