@@ -11,6 +11,7 @@
 //! - `failover`: kills under load; nothing acknowledged is lost, doubled or moved
 //! - `damage`: a killed broker's directory is damaged; it comes back whole or says why not
 //! - `chaos`: mixed load while brokers die and their files are damaged; nothing acknowledged is lost
+//! - `recorded`: clients' histories under kills and pauses, judged by the `checker` of the simulation
 //! - `log_dirs`: a data directory disappears under a running broker; replicas move between two
 //! - `unsafe_recovery`: a lost majority; the survivor is made the only voter and others join it
 //! - `bit_rot`: a bit flips in a segment; it is found on demand, and mended from a replica
@@ -23,6 +24,10 @@
 mod attacks;
 mod bit_rot;
 mod chaos;
+// Its own tests run in `tests/sim`.
+#[allow(dead_code)]
+#[path = "../sim/checker/mod.rs"]
+mod checker;
 mod compaction;
 mod configs;
 mod console_groups;
@@ -36,6 +41,7 @@ mod hostile_peers;
 mod log_dirs;
 mod logs;
 mod members;
+mod recorded;
 mod start_errors;
 mod topics;
 mod unsafe_recovery;

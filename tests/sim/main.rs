@@ -21,6 +21,9 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod checker;
+// Here, since the checker also judges the real processes of `tests/cluster`.
+#[path = "checker/tests/mod.rs"]
+mod checker_tests;
 mod client;
 mod ending;
 mod faults;

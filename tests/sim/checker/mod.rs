@@ -22,9 +22,6 @@ mod sends;
 mod topics;
 mod transactions;
 
-#[cfg(test)]
-mod tests;
-
 use evidence::Evidence;
 use history::History;
 use report::Report;
