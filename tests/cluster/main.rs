@@ -11,7 +11,8 @@
 //! - `failover`: kills under load; nothing acknowledged is lost, doubled or moved
 //! - `damage`: a killed broker's directory is damaged; it comes back whole or says why not
 //! - `chaos`: mixed load while brokers die and their files are damaged; nothing acknowledged is lost
-//! - `recorded`: clients' histories under kills and pauses, judged by the `checker` of the simulation
+//! - `recorded`: clients' histories under kills, pauses and cut networks, judged by the `checker` of
+//!   the simulation
 //! - `log_dirs`: a data directory disappears under a running broker; replicas move between two
 //! - `unsafe_recovery`: a lost majority; the survivor is made the only voter and others join it
 //! - `bit_rot`: a bit flips in a segment; it is found on demand, and mended from a replica

@@ -1,5 +1,5 @@
 //! Real clients' operations, recorded and judged by the checker of the simulation, while brokers are
-//! killed and paused.
+//! killed and paused or the network between them is cut.
 //!
 //! `OTTLA_RECORDED_SECONDS` says how long the faults go on (20), `OTTLA_RECORDED_SEED` repeats their
 //! order (their effects depend on timing, too).
@@ -8,9 +8,12 @@
 //! - `producer`, `reader`, `group`: the clients; `polls`: what consumers are given
 //! - `ending`: what the replicas hold in the end, and the verdict
 //! - `processes`: brokers are killed and paused
+//! - `cuts`: the network between them is cut; `networks`: the namespaces for that
 
+mod cuts;
 mod ending;
 mod group;
+mod networks;
 mod polls;
 mod processes;
 mod producer;
