@@ -22,7 +22,7 @@ targets=("$@")
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 target_dir=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 seeds=$target_dir/fuzz-seeds
-SEEDS=$seeds cargo test --locked --quiet --test protocol -- --quiet --ignored seeds_are_written >/dev/null
+SEEDS=$seeds cargo test --locked --quiet --test protocol -- --ignored seeds_are_written >/dev/null
 export CARGO_TARGET_DIR=$target_dir/fuzz
 cargo fuzz build --sanitizer none
 for target in "${targets[@]}"; do
