@@ -473,7 +473,9 @@ async fn start_controller(
             election_min: config.election_timeout / 2,
             election_max: config.election_timeout,
             heartbeat: config.election_timeout / 6,
-            ..RaftTimings::default()
+            snapshot_every: config.snapshot_entries,
+            // For members that lag a little.
+            keep_entries: config.snapshot_entries / 5,
         },
     };
     let environment = Environment {

@@ -427,6 +427,12 @@ pub static KEYS: &[Key] = &[
         "How long a voter's old directory must have been unreachable before the same node with an empty disk takes its place.",
     ),
     key(
+        "ottla.quorum.snapshot.entries",
+        Kind::Int(1, MAX_INT),
+        "5000",
+        "After how many entries of the metadata log a snapshot takes the place of those before.",
+    ),
+    key(
         "ottla.scrub.bytes.per.second",
         Kind::Long(0, i64::MAX),
         "8388608",

@@ -93,6 +93,8 @@ pub struct BrokerConfig {
     pub election_timeout: Duration,
     /// `ottla.quorum.replace.after.ms`
     pub replace_voter_after: Duration,
+    /// `ottla.quorum.snapshot.entries`
+    pub snapshot_entries: u64,
     /// `log.initial.task.delay.ms`
     pub initial_task_delay: Duration,
     /// `log.retention.check.interval.ms`
@@ -252,6 +254,7 @@ impl BrokerConfig {
             session_timeout,
             election_timeout: election.max(fetch_timeout),
             replace_voter_after: millis(&values, "ottla.quorum.replace.after.ms")?,
+            snapshot_entries: values.number("ottla.quorum.snapshot.entries")?.unsigned_abs(),
             initial_task_delay: millis(&values, "log.initial.task.delay.ms")?,
             retention_check_interval: millis(&values, "log.retention.check.interval.ms")?,
             cleaner: cleaner::read(&values)?,
