@@ -44,6 +44,8 @@ pub struct Options {
     pub flush: bool,
     /// Whether segments are so short that most are sealed: what rots and is scrubbed.
     pub rolls: bool,
+    /// Whether what otherwise takes longer than a run comes within it.
+    pub hasty: bool,
 }
 
 impl Options {
@@ -67,7 +69,22 @@ impl Options {
         };
         let (working, flush) = (Duration::from_secs(15), mix(seed).is_multiple_of(3));
         let rolls = mix(seed ^ 0x5e9).is_multiple_of(2);
-        Options { seed, nodes, partitions: 2, working, faults: true, flush, rolls }
+        let faults = !mix(seed ^ 0xca1f).is_multiple_of(16);
+        let hasty = mix(seed ^ 0x4a57).is_multiple_of(2);
+        Options { seed, nodes, partitions: 2, working, faults, flush, rolls, hasty }
+    }
+
+    /// What stands in the properties of all nodes besides.
+    fn properties(&self) -> String {
+        let rolls = if self.rolls { "log.roll.ms=1500\n" } else { "" };
+        let hasty = match self.hasty {
+            true => {
+                "replica.lag.time.max.ms=1500\nleader.imbalance.check.interval.seconds=1\n\
+                 ottla.quorum.snapshot.entries=20\n"
+            }
+            false => "",
+        };
+        format!("{rolls}{hasty}")
     }
 }
 
@@ -129,8 +146,8 @@ impl Run<'_> {
             .map(|id| Machine::new(id, mix(options.seed), &links, trace))
             .collect();
         for machine in &machines {
-            let more = if options.rolls { "log.roll.ms=1500\n" } else { "" };
-            let properties = node::properties(machine.id, options.voters(), more);
+            let more = options.properties();
+            let properties = node::properties(machine.id, options.voters(), &more);
             let on = Arc::clone(machine);
             sim.host(machine.name.as_str(), move || node::run(Arc::clone(&on), properties.clone()));
         }
@@ -161,7 +178,7 @@ impl Run<'_> {
             let reading = consumer::run(around.clone(), id, partition, options.working);
             sim.client(format!("r{id}"), reading);
         }
-        let invariants = Invariants::new(&around.told, options.flush);
+        let invariants = Invariants::new(&around.told, options);
         Run {
             sim,
             options: options.clone(),

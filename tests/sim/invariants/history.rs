@@ -15,6 +15,9 @@ use super::told::Word;
 /// How long two leaders may answer at the same time: their clocks may differ a little.
 const OVERLAP: Duration = Duration::from_secs(1);
 
+/// How long a record may take, where nothing fails, until all replicas have it.
+const PROMPT: Duration = Duration::from_millis(250);
+
 /// When, and in which process, a replica is looked at.
 pub struct Moment<'a> {
     pub step: u64,
@@ -36,6 +39,8 @@ pub struct History {
     replicas: BTreeMap<i32, Replica>,
     /// Since when more than one node has answered as the leader.
     two_answer_since: Option<Duration>,
+    /// Since when not all replicas have what lies below that offset.
+    waiting: Option<(Duration, Offset)>,
 }
 
 /// A batch.
@@ -95,6 +100,7 @@ impl History {
             reigns: BTreeMap::new(),
             replicas: BTreeMap::new(),
             two_answer_since: None,
+            waiting: None,
         }
     }
 
@@ -304,6 +310,23 @@ impl History {
             )),
             Word::Acknowledged(_, offset) if flushed => self.check_synced(*offset, step),
             Word::Acknowledged(..) | Word::Read(..) => Ok(()),
+        }
+    }
+
+    /// Whether all replicas have what was appended, and one knows it, soon after: nothing fails.
+    pub fn check_prompt(&mut self, now: Duration) -> Result<(), String> {
+        let ends = || self.replicas.values().map(|replica| replica.ends);
+        let known = ends().map(|ends| ends.end).min().unwrap_or_default().min(self.committed);
+        match self.waiting.filter(|(_, end)| known < *end) {
+            Some((since, end)) if now - since > PROMPT => {
+                Err(format!("{}: not all have up to {end} what one has since {since:?}", self.name))
+            }
+            Some(_) => Ok(()),
+            None => {
+                let end = ends().map(|ends| ends.end).max().unwrap_or_default();
+                self.waiting = (known < end).then_some((now, end));
+                Ok(())
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use ottla::controller::BrokerState;
 use ottla::metadata::Image;
 use ottla::types::{BrokerEpoch, NodeId, PartitionId, TopicId};
 
+use crate::run::Options;
 use crate::world::machine::Machine;
 use history::{History, Moment};
 use metadata::Metadata;
@@ -33,6 +34,8 @@ pub struct Invariants {
     told: Arc<Told>,
     /// Whether records are on the disks of the ISR before they are acknowledged.
     flushed: bool,
+    /// Whether nothing fails, and so all comes soon.
+    prompt: bool,
     steps: u64,
     /// Who was the active controller in each term.
     controllers: BTreeMap<u64, i32>,
@@ -42,10 +45,11 @@ pub struct Invariants {
 
 impl Invariants {
     /// Nothing yet.
-    pub fn new(told: &Arc<Told>, flushed: bool) -> Self {
+    pub fn new(told: &Arc<Told>, options: &Options) -> Self {
         Invariants {
             told: Arc::clone(told),
-            flushed,
+            flushed: options.flush,
+            prompt: !options.faults,
             steps: 0,
             controllers: BTreeMap::new(),
             metadata: Metadata::default(),
@@ -79,6 +83,9 @@ impl Invariants {
             if let Some(history) = self.histories.get(&word.place()) {
                 history.check(&word, self.flushed, self.steps)?;
             }
+        }
+        for history in self.histories.values_mut().filter(|_| self.prompt) {
+            history.check_prompt(now)?;
         }
         Ok(news)
     }
