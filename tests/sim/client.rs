@@ -8,12 +8,15 @@ use ottla::net::HostPort;
 use ottla::net::client::{ClientError, ClientOptions, Connection};
 use ottla::protocol::Request;
 use ottla::protocol::messages::metadata::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponseTopic,
 };
 use ottla::types::Random;
 use uuid::Uuid;
 
 use crate::world::network::SimNetwork;
+
+/// Another broker is asked for metadata then.
+const METADATA_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Connections to brokers, and what they said of topics.
 pub struct Client {
@@ -111,8 +114,11 @@ impl Client {
             ..Default::default()
         };
         let address = self.any();
-        let answer: Result<MetadataResponse, _> = self.ask(&address, &request).await;
-        let Ok(answer) = answer else { return };
+        let asking = tokio::time::timeout(METADATA_PATIENCE, self.ask(&address, &request)).await;
+        let Ok(Ok(answer)) = asking else {
+            self.hang_up(&address);
+            return;
+        };
         for broker in answer.brokers {
             let port = u16::try_from(broker.port).unwrap_or_default();
             self.brokers.insert(broker.node_id, HostPort::new(broker.host.to_string(), port));

@@ -15,7 +15,7 @@ use crate::invariants::Invariants;
 use crate::panics;
 use crate::trace::{self, Trace};
 use crate::workload::recorder::Recorder;
-use crate::workload::{Surroundings, admin, consumer, producer};
+use crate::workload::{Surroundings, clients};
 use crate::world::machine::Machine;
 use crate::world::network::{Links, Power};
 use crate::world::node;
@@ -25,6 +25,9 @@ const HEALING: Duration = Duration::from_secs(90);
 
 /// How long it is waited before it is looked again whether all is as it was.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often it is looked who has stopped by himself.
+const SUPERVISION: Duration = Duration::from_millis(10);
 
 /// How long a process that has stopped stays dead.
 const RESTART: Duration = Duration::from_millis(700);
@@ -67,7 +70,7 @@ impl Options {
             28..31 => 5,
             _ => 7,
         };
-        let (working, flush) = (Duration::from_secs(15), mix(seed).is_multiple_of(3));
+        let (working, flush) = (Duration::from_secs(8), mix(seed).is_multiple_of(3));
         let rolls = mix(seed ^ 0x5e9).is_multiple_of(2);
         let faults = !mix(seed ^ 0xca1f).is_multiple_of(16);
         let hasty = mix(seed ^ 0x4a57).is_multiple_of(2);
@@ -126,6 +129,7 @@ struct Run<'a> {
     around: Surroundings,
     faults: Faults,
     invariants: Invariants,
+    supervised: Duration,
     /// When whoever stopped by himself is started again.
     restarts: BTreeMap<i32, Duration>,
 }
@@ -156,27 +160,21 @@ impl Run<'_> {
             links.set_power(late, Power::ProcessDead);
             trace.quietly(|| sim.crash(late.as_str()));
         }
-        let mut around = Surroundings {
+        let around = Surroundings {
             seed: options.seed,
             nodes: options.nodes,
             partitions: options.partitions,
             flush: options.flush,
-            clients: Vec::new(),
+            machine: String::new(),
+            clients: clients::MACHINES.map(str::to_owned).to_vec(),
             links,
             trace: Arc::clone(trace),
             recorder: Arc::clone(recorder),
             told: Arc::default(),
         };
-        sim.client("admin", admin::create(around.clone()));
-        let producers = (0..2).map(|id| format!("p{id}"));
-        let consumers = (0..options.partitions).map(|id| format!("r{id}"));
-        around.clients = producers.chain(consumers).collect();
-        for id in 0..2 {
-            sim.client(format!("p{id}"), producer::run(around.clone(), id, options.working));
-        }
-        for (id, partition) in (0..).zip(0..options.partitions) {
-            let reading = consumer::run(around.clone(), id, partition, options.working);
-            sim.client(format!("r{id}"), reading);
+        for machine in clients::MACHINES {
+            let around = Surroundings { machine: machine.to_owned(), ..around.clone() };
+            sim.client(machine, clients::run(around, options.working));
         }
         let invariants = Invariants::new(&around.told, options);
         Run {
@@ -186,6 +184,7 @@ impl Run<'_> {
             around,
             faults: Faults::new(options),
             invariants,
+            supervised: Duration::ZERO,
             restarts: BTreeMap::new(),
         }
     }
@@ -236,7 +235,10 @@ impl Run<'_> {
         for (machine, news) in self.invariants.look(&self.machines, now)? {
             self.around.trace.note(&machine, news);
         }
-        self.supervise();
+        if now >= self.supervised + SUPERVISION {
+            self.supervised = now;
+            self.supervise();
+        }
         Ok(done)
     }
 

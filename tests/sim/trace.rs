@@ -1,12 +1,16 @@
 //! What happened, in simulated time: the timeline of one run.
 
-use std::io;
+use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::Targets;
 
 /// The timeline. Shared by all that has something to tell; the driver moves its time.
 #[derive(Debug, Default)]
@@ -53,47 +57,92 @@ impl Trace {
 
 /// Takes what nodes log into the timeline, while the guard lives and on this thread.
 pub fn listen(trace: &Arc<Trace>) -> tracing::subscriber::DefaultGuard {
-    let level = std::env::var("OTTLA_SIM_LOG").unwrap_or_else(|_| "ottla=info".to_owned());
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(format!(
-            "off,turmoil::sim=info,{level}"
-        )))
-        .without_time()
-        .with_ansi(false)
-        .with_target(false)
-        .with_writer(LogLines(Arc::clone(trace)))
-        .finish();
-    tracing::subscriber::set_default(subscriber)
+    let wanted = std::env::var("OTTLA_SIM_LOG").unwrap_or_else(|_| "ottla=info".to_owned());
+    let wanted: Targets = wanted.parse().unwrap_or_else(|error| panic!("OTTLA_SIM_LOG: {error}"));
+    let wanted = wanted.with_target("turmoil::sim", Level::INFO);
+    let lines = LogLines { wanted, machines: Mutex::default(), trace: Arc::clone(trace) };
+    tracing::subscriber::set_default(lines)
 }
 
-#[derive(Debug, Clone)]
-struct LogLines(Arc<Trace>);
+thread_local! {
+    /// The span of the machine that runs, by its number.
+    static RUNNING: Cell<u64> = const { Cell::new(0) };
+}
 
-impl<'a> MakeWriter<'a> for LogLines {
-    type Writer = LogLines;
+/// Events become lines. The spans are turmoil's, one whenever a machine runs on: those of one machine
+/// are one span here, since making them costs more than most machines do in a step.
+#[derive(Debug)]
+struct LogLines {
+    wanted: Targets,
+    /// Spans are numbered by place, from one on.
+    machines: Mutex<Vec<String>>,
+    trace: Arc<Trace>,
+}
 
-    fn make_writer(&'a self) -> LogLines {
-        self.clone()
+impl Subscriber for LogLines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.wanted.would_enable(metadata.target(), metadata.level())
     }
-}
 
-impl io::Write for LogLines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes);
-        let text = text.trim();
-        // "WARN node{name="n1"}: text", as the formatter writes it.
-        let (who, what) = match text.split_once("node{name=\"") {
-            Some((level, rest)) => match rest.split_once("\"}: ") {
-                Some((name, text)) => (name.to_owned(), format!("{} {text}", level.trim())),
-                None => ("log".to_owned(), text.to_owned()),
-            },
-            None => ("log".to_owned(), text.to_owned()),
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut name = MachineName(&self.machines, 0);
+        span.record(&mut name);
+        Id::from_u64(name.1 + 1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        let who = match RUNNING.get().checked_sub(1).and_then(|place| usize::try_from(place).ok()) {
+            Some(place) => self.machines.lock().get(place).cloned().unwrap_or_default(),
+            None => "log".to_owned(),
         };
-        self.0.note(&who, what);
-        Ok(bytes.len())
+        let Words { message, fields } = words;
+        self.trace.note(&who, format_args!("{} {message}{fields}", event.metadata().level()));
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn enter(&self, span: &Id) {
+        RUNNING.set(span.into_u64());
+    }
+
+    fn exit(&self, _: &Id) {
+        RUNNING.set(0);
+    }
+}
+
+/// Finds the machine's place among those that have run.
+struct MachineName<'a>(&'a Mutex<Vec<String>>, u64);
+
+impl Visit for MachineName<'_> {
+    fn record_str(&mut self, _: &Field, name: &str) {
+        let mut machines = self.0.lock();
+        let known = machines.iter().position(|known| known == name);
+        let place = known.unwrap_or_else(|| {
+            machines.push(name.to_owned());
+            machines.len() - 1
+        });
+        self.1 = place as u64;
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+/// An event in words.
+#[derive(Default)]
+struct Words {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.fields += &format!(" {name}={value:?}"),
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! What clients do meanwhile.
 //!
 //! - [`recorder`]: writes down what they do and see
+//! - [`clients`]: which there are, and where
 //! - [`producer`], [`consumer`], [`admin`]: who does something
 //! - [`produce`]: produce requests and their answers
 
 pub mod admin;
+pub mod clients;
 pub mod consumer;
 pub mod produce;
 pub mod producer;
@@ -35,6 +37,8 @@ pub struct Surroundings {
     pub flush: bool,
     /// The machines of the clients.
     pub clients: Vec<String>,
+    /// The one that is spoken from.
+    pub machine: String,
     pub links: Arc<Links>,
     pub trace: Arc<Trace>,
     pub recorder: Arc<Recorder>,
@@ -49,8 +53,9 @@ impl Surroundings {
         Arc::new(SeededRandom::new(named))
     }
 
-    /// A client on the machine of that name.
+    /// A client of that name on this machine.
     pub fn client(&self, name: &str) -> Client {
-        Client::new(name, self.nodes, SimNetwork::new(name, &self.links), self.random(name))
+        let network = SimNetwork::new(&self.machine, &self.links);
+        Client::new(name, self.nodes, network, self.random(name))
     }
 }

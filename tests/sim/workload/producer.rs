@@ -1,6 +1,8 @@
 //! A producer without retries: each record is sent once, so that what became of it is plain.
 //! Several requests are under way at a time.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,7 +12,6 @@ use ottla::net::HostPort;
 use ottla::net::client::ClientError;
 use ottla::protocol::messages::produce::ProduceResponse;
 use ottla::types::{Offset, Random, TimestampMs};
-use std::sync::Arc;
 use uuid::Uuid;
 
 use super::produce::{self, Batch};
@@ -19,8 +20,11 @@ use super::{Surroundings, TOPIC};
 use crate::checker::history::{Acks, Action, Outcome, Process, Send, Value};
 use crate::client::Client;
 
-/// How many requests are under way at most.
+/// How many requests to one broker are under way at most.
 const IN_FLIGHT: usize = 5;
+
+/// From one request to the next, in microseconds at most.
+const PAUSE_US: u64 = 3_000;
 
 /// A request has so many records at most.
 const RECORDS: u64 = 5;
@@ -44,6 +48,8 @@ struct Producer {
     random: Arc<dyn Random>,
     client: Client,
     under_way: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// How many of them each broker has.
+    in_flight: BTreeMap<HostPort, usize>,
     sent: u32,
 }
 
@@ -55,6 +61,7 @@ pub async fn run(around: Surroundings, number: u32, until: Duration) -> turmoil:
         random: around.random(&name),
         client: around.client(&name),
         under_way: FuturesUnordered::new(),
+        in_flight: BTreeMap::new(),
         sent: 0,
         number,
         name,
@@ -71,15 +78,15 @@ pub async fn run(around: Surroundings, number: u32, until: Duration) -> turmoil:
 }
 
 impl Producer {
-    /// Until the next request is due, and may be sent.
+    /// Until the next request is due.
     async fn pause(&mut self) {
-        let pause = tokio::time::sleep(Duration::from_micros(self.random.below(8_000)));
+        let pause = tokio::time::sleep(Duration::from_micros(self.random.below(PAUSE_US)));
         tokio::pin!(pause);
         loop {
             tokio::select! {
                 biased;
                 Some(answer) = self.under_way.next() => self.take(answer),
-                () = &mut pause, if self.under_way.len() < IN_FLIGHT => return,
+                () = &mut pause => return,
             }
         }
     }
@@ -91,10 +98,14 @@ impl Producer {
         let Some((topic_id, address)) = self.client.leader(TOPIC, partition).await else {
             return Ok(());
         };
+        if self.in_flight.get(&address).is_some_and(|count| *count >= IN_FLIGHT) {
+            return Ok(());
+        }
         let (batch, places) = self.invoke(topic_id, partition, acks);
         let now = TimestampMs(i64::try_from(self.around.trace.now().as_millis())?);
         let request = produce::request(topic_id, acks, std::slice::from_ref(&batch), now)?;
         let sent = Sent { address, topic_id, acks, batch, places };
+        *self.in_flight.entry(sent.address.clone()).or_default() += 1;
         let sending = match self.client.connect(&sent.address).await {
             Ok(connection) => connection.send(&request),
             Err(error) => Err(error),
@@ -130,6 +141,7 @@ impl Producer {
     }
 
     fn take(&mut self, (sent, answer): Answer) {
+        self.in_flight.entry(sent.address.clone()).and_modify(|count| *count -= 1);
         let outcome = match answer {
             Ok(answer) => match produce::answer(&answer, sent.batch.partition) {
                 Ok(base_offset) => Outcome::Acknowledged(base_offset),
