@@ -72,18 +72,38 @@ fn inside() {
             faults = ALL.to_vec();
         }
         let fault = faults.swap_remove(rng.random_range(0..faults.len()));
-        let cuts = fault.cuts(&cluster, &mut rng);
-        let at = started.elapsed().as_secs_f32();
-        let before = clients.recorder.acknowledged();
-        cuts.iter().for_each(|(from, to)| networks.cut(*from, *to));
-        std::thread::sleep(Duration::from_millis(rng.random_range(1_000..4_000)));
-        networks.heal();
-        let meanwhile = clients.recorder.acknowledged() - before;
-        let lasted = started.elapsed().as_secs_f32() - at;
-        eprintln!("{at:6.1} s {fault:?} {cuts:?} for {lasted:.1} s, {meanwhile} acknowledged");
+        let at = (started.elapsed().as_secs_f32(), clients.recorder.acknowledged());
+        let what = strike(fault, &mut networks, &mut cluster, &mut rng);
+        let lasted = started.elapsed().as_secs_f32() - at.0;
+        let acknowledged = clients.recorder.acknowledged() - at.1;
+        eprintln!("{:6.1} s {what} for {lasted:.1} s, {acknowledged} acknowledged", at.0);
         std::thread::sleep(Duration::from_millis(rng.random_range(200..1_500)));
     }
     clients.settle(&mut cluster, seed);
+}
+
+/// Cuts, waits and heals; now and then a broker dies meanwhile. Says what was done.
+fn strike(
+    fault: Fault,
+    networks: &mut Networks,
+    cluster: &mut Cluster,
+    rng: &mut StdRng,
+) -> String {
+    let cuts = fault.cuts(cluster, rng);
+    let victim = rng.random_bool(0.25).then(|| rng.random_range(1..=3));
+    let pauses = [(); 2].map(|()| Duration::from_millis(rng.random_range(500..2_000)));
+    cuts.iter().for_each(|(from, to)| networks.cut(*from, *to));
+    std::thread::sleep(pauses[0]);
+    if let Some(id) = victim {
+        cluster.kill(id);
+    }
+    std::thread::sleep(pauses[1]);
+    networks.heal();
+    if let Some(id) = victim {
+        cluster.spawn(id);
+    }
+    let death = victim.map(|id| format!(" and the death of {id}")).unwrap_or_default();
+    format!("{fault:?} {cuts:?}{death}")
 }
 
 /// A way in which networks fail.

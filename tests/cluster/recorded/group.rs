@@ -96,10 +96,10 @@ impl Member {
         config.set("partition.assignment.strategy", "range").set("session.timeout.ms", "6000");
         config.set("heartbeat.interval.ms", "500");
         let process = recorder.process();
-        let polls = Arc::new(Mutex::new(Polls::new(recorder, process)));
+        let polls = Arc::new(Mutex::new(Polls::new(recorder, process, true)));
         let sharing = Sharing(Arc::clone(&polls));
         let consumer: BaseConsumer<Sharing> =
-            settings(&mut config).create_with_context(sharing).expect("a consumer");
+            settings(&mut config, true).create_with_context(sharing).expect("a consumer");
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, recorder) = (Arc::clone(&stop), Arc::clone(recorder));
         let thread = std::thread::spawn(move || {

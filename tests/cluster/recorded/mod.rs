@@ -95,11 +95,13 @@ impl Clients {
         }
         let recorder = Arc::new(Recorder::new());
         let sender = |writing: &Writing| Sender::start(cluster.client(), *writing, &recorder);
-        let reader = |number| Reader::start(cluster.client(), seed ^ number, &recorder);
+        let reader = |committed| {
+            Reader::start(cluster.client(), committed, seed ^ u64::from(committed), &recorder)
+        };
         let member = |_| Member::start(cluster.client(), &recorder);
         Clients {
             senders: WRITINGS.iter().map(sender).collect(),
-            readers: (0..2).map(reader).collect(),
+            readers: [true, false].map(reader).into(),
             members: (0..2).map(member).collect(),
             recorder,
         }

@@ -12,10 +12,12 @@ use crate::checker::history::{Action, Log, Outcome, Polled, Process, Value};
 use crate::recorded::log_of;
 use crate::recorded::recorder::Recorder;
 
-/// The polls of one consumer, which reads with `read_committed`.
+/// The polls of one consumer.
 pub struct Polls {
     recorder: Arc<Recorder>,
     process: Process,
+    /// With `isolation.level=read_committed`.
+    committed: bool,
     /// Where it stands in the logs that it is assigned; none: where a record will be found.
     positions: BTreeMap<Log, Option<Offset>>,
     begun: Duration,
@@ -23,10 +25,11 @@ pub struct Polls {
 }
 
 impl Polls {
-    pub fn new(recorder: &Arc<Recorder>, process: Process) -> Polls {
+    pub fn new(recorder: &Arc<Recorder>, process: Process, committed: bool) -> Polls {
         let (positions, records) = (BTreeMap::new(), BTreeMap::new());
         let recorder = Arc::clone(recorder);
-        Polls { recorder, process, positions, begun: Duration::ZERO, records }
+        let begun = Duration::ZERO;
+        Polls { recorder, process, committed, positions, begun, records }
     }
 
     /// The logs that it is assigned, and how far it has come.
@@ -68,7 +71,8 @@ impl Polls {
             given.push(Polled { log, from, records });
         }
         if !given.is_empty() {
-            let action = Action::Poll { committed: true, outcome: Outcome::Acknowledged(given) };
+            let (committed, outcome) = (self.committed, Outcome::Acknowledged(given));
+            let action = Action::Poll { committed, outcome };
             self.recorder.add(self.process, self.begun, action);
         }
     }

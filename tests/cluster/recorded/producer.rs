@@ -155,7 +155,11 @@ fn send(
     let record = BaseRecord::<(), _, _>::with_opaque_to(topic, Box::new(operation))
         .partition(log.partition)
         .payload(&payload);
-    if producer.send(record).is_err() {
+    if let Err((error, _)) = producer.send(record) {
         recorder.end(operation, |action| set(action, Outcome::Failed));
+        // An idempotent producer says so once it has lost faith in a broker.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+            recorder.wrong(format!("{value} cannot be sent: {error}"));
+        }
     }
 }

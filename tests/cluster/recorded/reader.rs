@@ -33,15 +33,21 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn start(mut config: ClientConfig, seed: u64, recorder: &Arc<Recorder>) -> Reader {
+    /// `committed`: with `isolation.level=read_committed`.
+    pub fn start(
+        mut config: ClientConfig,
+        committed: bool,
+        seed: u64,
+        recorder: &Arc<Recorder>,
+    ) -> Reader {
         config.set("group.id", "reader").set("enable.auto.commit", "false");
-        let consumer: BaseConsumer = settings(&mut config).create().expect("a consumer");
+        let consumer: BaseConsumer = settings(&mut config, committed).create().expect("a consumer");
         let process = recorder.process();
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, recorder) = (Arc::clone(&stop), Arc::clone(recorder));
         let mut rng = StdRng::seed_from_u64(seed);
         let thread = std::thread::spawn(move || {
-            let mut polls = Polls::new(&recorder, process);
+            let mut polls = Polls::new(&recorder, process, committed);
             assign(
                 &consumer,
                 &mut polls,
@@ -66,10 +72,11 @@ impl Reader {
 }
 
 /// What all consumers are set to.
-pub fn settings(config: &mut ClientConfig) -> &mut ClientConfig {
+pub fn settings(config: &mut ClientConfig, committed: bool) -> &mut ClientConfig {
+    let isolation = if committed { "read_committed" } else { "read_uncommitted" };
     // An offset that is out of range would mean that something is gone.
     config.set("auto.offset.reset", "error").set("check.crcs", "true").set("log_level", "0");
-    config.set("isolation.level", "read_committed").set("socket.timeout.ms", "5000");
+    config.set("isolation.level", isolation).set("socket.timeout.ms", "5000");
     config.set("topic.metadata.refresh.fast.interval.ms", "50").set("fetch.wait.max.ms", "100");
     config.set("fetch.error.backoff.ms", "50")
 }
