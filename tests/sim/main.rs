@@ -17,7 +17,8 @@
 //!
 //! `OTTLA_SIM_SEED=n cargo test --locked --test sim` plays one seed again; `OTTLA_SIM_TIMELINE=path`
 //! writes its timeline there, `OTTLA_SIM_LOG=ottla=debug` makes it say more. `OTTLA_SIM_SEEDS=n` runs
-//! so many, from `OTTLA_SIM_FROM` on; see `scripts/sim.sh`.
+//! so many, from `OTTLA_SIM_FROM` on, and with `OTTLA_SIM_STOP=1` no more after a failure; see
+//! `scripts/sim.sh`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod checker;
