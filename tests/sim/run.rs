@@ -14,6 +14,7 @@ use crate::faults::Faults;
 use crate::invariants::Invariants;
 use crate::panics;
 use crate::trace::{self, Trace};
+use crate::workload::plan::Plan;
 use crate::workload::recorder::Recorder;
 use crate::workload::{Surroundings, clients};
 use crate::world::machine::Machine;
@@ -38,7 +39,8 @@ pub struct Options {
     pub seed: u64,
     /// Nodes; of four the last is a broker only, which joins later.
     pub nodes: i32,
-    pub partitions: i32,
+    /// What clients do.
+    pub plan: Plan,
     /// How long clients work.
     pub working: Duration,
     /// Whether anything fails meanwhile.
@@ -74,7 +76,7 @@ impl Options {
         let rolls = mix(seed ^ 0x5e9).is_multiple_of(2);
         let faults = !mix(seed ^ 0xca1f).is_multiple_of(16);
         let hasty = mix(seed ^ 0x4a57).is_multiple_of(2);
-        Options { seed, nodes, partitions: 2, working, faults, flush, rolls, hasty }
+        Options { seed, nodes, plan: Plan::of(seed), working, faults, flush, rolls, hasty }
     }
 
     /// What stands in the properties of all nodes besides.
@@ -163,7 +165,7 @@ impl Run<'_> {
         let around = Surroundings {
             seed: options.seed,
             nodes: options.nodes,
-            partitions: options.partitions,
+            plan: options.plan.clone(),
             flush: options.flush,
             machine: String::new(),
             clients: clients::MACHINES.map(str::to_owned).to_vec(),

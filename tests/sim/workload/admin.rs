@@ -15,7 +15,7 @@ pub async fn create(around: Surroundings) -> turmoil::Result {
     loop {
         let topic = CreatableTopic {
             name: TOPIC.into(),
-            num_partitions: around.partitions,
+            num_partitions: around.plan.partitions,
             replication_factor: 3,
             configs: if around.flush { vec![flushed()] } else { Vec::new() },
             ..Default::default()

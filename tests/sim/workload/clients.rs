@@ -6,12 +6,11 @@ use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 
-use super::{Surroundings, admin, consumer, producer};
+use super::plan::Sending;
+use super::{Surroundings, admin, consumer, idempotent, producer};
 
 /// The clients' machines.
 pub const MACHINES: [&str; 2] = ["c0", "c1"];
-
-const PRODUCERS: u32 = 2;
 
 /// Runs all clients of one machine, until `until` and until they have done what they had begun.
 pub async fn run(around: Surroundings, until: Duration) -> turmoil::Result {
@@ -20,12 +19,15 @@ pub async fn run(around: Surroundings, until: Duration) -> turmoil::Result {
     if is_here(0) {
         all.push(Box::pin(admin::create(around.clone())));
     }
-    for number in (0..PRODUCERS).filter(|number| is_here(*number)) {
-        all.push(Box::pin(producer::run(around.clone(), number, until)));
+    for (number, sending) in (0..).zip(&around.plan.producers).filter(|(it, _)| is_here(*it)) {
+        all.push(match sending {
+            Sending::Once => Box::pin(producer::run(around.clone(), number, until)),
+            Sending::Idempotent => Box::pin(idempotent::run(around.clone(), number, until)),
+        });
     }
-    // Two for each partition.
-    for number in (0..2 * around.partitions.unsigned_abs()).filter(|number| is_here(*number)) {
-        let partition = i32::try_from(number / 2)?;
+    let readers = around.plan.readers * around.plan.partitions.unsigned_abs();
+    for number in (0..readers).filter(|number| is_here(number + 1)) {
+        let partition = i32::try_from(number)? % around.plan.partitions;
         all.push(Box::pin(consumer::run(around.clone(), number, partition, until)));
     }
     while let Some(ended) = all.next().await {

@@ -2,12 +2,15 @@
 //!
 //! - [`recorder`]: writes down what they do and see
 //! - [`clients`]: which there are, and where
-//! - [`producer`], [`consumer`], [`admin`]: who does something
+//! - [`plan`]: what they do, by the seed
+//! - [`producer`], [`idempotent`], [`consumer`], [`admin`]: who does something
 //! - [`produce`]: produce requests and their answers
 
 pub mod admin;
 pub mod clients;
 pub mod consumer;
+pub mod idempotent;
+pub mod plan;
 pub mod produce;
 pub mod producer;
 pub mod recorder;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 use ottla::types::Random;
 use ottla::types::random::{SeededRandom, mix};
 
+use plan::Plan;
 use recorder::Recorder;
 
 use crate::client::Client;
@@ -32,7 +36,7 @@ pub const TOPIC: &str = "orders";
 pub struct Surroundings {
     pub seed: u64,
     pub nodes: i32,
-    pub partitions: i32,
+    pub plan: Plan,
     /// Whether records are flushed before they are acknowledged.
     pub flush: bool,
     /// The machines of the clients.

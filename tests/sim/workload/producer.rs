@@ -92,9 +92,13 @@ impl Producer {
     }
 
     async fn send(&mut self) -> turmoil::Result {
-        let partition = self.random.below(self.around.partitions.unsigned_abs().into());
+        let partition = self.random.below(self.around.plan.partitions.unsigned_abs().into());
         let partition = i32::try_from(partition)?;
-        let acks = if self.random.below(4) == 0 { Acks::One } else { Acks::All };
+        let acks = match self.random.below(8) {
+            0 => Acks::Zero,
+            1 | 2 => Acks::One,
+            _ => Acks::All,
+        };
         let Some((topic_id, address)) = self.client.leader(TOPIC, partition).await else {
             return Ok(());
         };
@@ -102,7 +106,10 @@ impl Producer {
             return Ok(());
         }
         let (batch, places) = self.invoke(topic_id, partition, acks);
-        let now = TimestampMs(i64::try_from(self.around.trace.now().as_millis())?);
+        if acks == Acks::Zero {
+            return self.send_unanswered(topic_id, &address, &batch, &places).await;
+        }
+        let now = self.timestamp()?;
         let request = produce::request(topic_id, acks, std::slice::from_ref(&batch), now)?;
         let sent = Sent { address, topic_id, acks, batch, places };
         *self.in_flight.entry(sent.address.clone()).or_default() += 1;
@@ -114,6 +121,41 @@ impl Producer {
             Ok(answer) => self.under_way.push(Box::pin(async move { (sent, answer.await) })),
             Err(error) => self.take((sent, Err(error))),
         }
+        Ok(())
+    }
+
+    fn timestamp(&self) -> Result<TimestampMs, std::num::TryFromIntError> {
+        Ok(TimestampMs(i64::try_from(self.around.trace.now().as_millis())?))
+    }
+
+    /// Nobody says what becomes of it.
+    async fn send_unanswered(
+        &mut self,
+        topic_id: Uuid,
+        address: &HostPort,
+        batch: &Batch,
+        places: &[Place],
+    ) -> turmoil::Result {
+        let batches = std::slice::from_ref(batch);
+        let request = produce::request(topic_id, Acks::Zero, batches, self.timestamp()?)?;
+        let sent = match self.client.connect(address).await {
+            Ok(connection) => connection.send_unanswered(&request).await,
+            Err(error) => Err(error),
+        };
+        if sent.is_err() {
+            self.client.hang_up(address);
+            self.client.forget(TOPIC);
+        }
+        let recorder = &self.around.recorder;
+        places.iter().for_each(|place| {
+            recorder.sent(
+                *place,
+                match &sent {
+                    Ok(()) => Outcome::Acknowledged(None),
+                    Err(_) => Outcome::Unknown,
+                },
+            );
+        });
         Ok(())
     }
 
