@@ -187,6 +187,9 @@ fn decode_slot(bytes: &[u8]) -> Option<(u64, QuorumState)> {
     }
     let body = &bytes[SLOT_HEADER_BYTES..end];
     let body = QuorumStateBody::from_bytes(Bytes::copy_from_slice(body), version).ok()?;
+    if !body.is_sound() {
+        return None;
+    }
     Some((sequence, QuorumState::from(&body)))
 }
 

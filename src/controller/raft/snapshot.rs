@@ -80,7 +80,10 @@ impl SnapshotDirectory {
     pub async fn install(&self, meta: &SnapshotMeta, bytes: Bytes) -> Result<Image, SnapshotError> {
         let (this, meta) = (self.clone(), meta.clone());
         offload(&*self.offload, move || {
-            let (_, image) = decode(&bytes)?;
+            let (stored, image) = decode(&bytes)?;
+            if stored.last_log_id != meta.last_log_id {
+                return Err(SnapshotError::Damaged("it is another than was announced"));
+            }
             this.save(&meta, &bytes)?;
             Ok(image)
         })

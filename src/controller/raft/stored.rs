@@ -128,6 +128,21 @@ impl Stored for SnapshotHeader {
     const WHAT: &'static str = "the header of a metadata snapshot";
 }
 
+impl StoredLogId {
+    /// Whether there can be such a position, and one after it.
+    fn is_sound(&self) -> bool {
+        self.term >= 0 && (0..i64::MAX).contains(&self.index)
+    }
+}
+
+impl QuorumStateBody {
+    /// Whether all positions in it can be.
+    pub fn is_sound(&self) -> bool {
+        let mut positions = self.committed.iter().chain(&self.purged);
+        self.vote_term >= 0 && self.synced_end >= 0 && positions.all(StoredLogId::is_sound)
+    }
+}
+
 impl From<&LogId> for StoredLogId {
     fn from(id: &LogId) -> Self {
         Self { term: id.leader_id.term as i64, index: id.index as i64 }
@@ -213,7 +228,16 @@ impl From<&SnapshotMeta> for SnapshotHeader {
 
 impl SnapshotHeader {
     /// As openraft describes a snapshot.
+    ///
+    /// # Errors
+    /// The membership cannot be read, or there is no such position.
     pub fn to_meta(&self) -> Result<SnapshotMeta, StoredError> {
+        if let Some(id) =
+            self.last.iter().chain(&self.membership_at).find(|position| !position.is_sound())
+        {
+            let reason = format!("there is no position {} of term {}", id.index, id.term);
+            return Err(StoredError { what: Self::WHAT, reason });
+        }
         let membership =
             MembershipBody::from_bytes(self.membership.clone(), MembershipBody::VERSION)?;
         Ok(SnapshotMeta {
