@@ -1,17 +1,18 @@
-//! The order of acknowledgements: who sends after another was acknowledged lies behind it.
+//! The order of records: who sends after another was acknowledged lies behind it, whether that is
+//! acknowledged or only seen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla::types::{Offset, ProducerId};
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Strength};
 use super::history::{Acks, History, Log, Send, TransactionId};
 use super::report::{Allowed, Anomaly, Report};
 
-/// One acknowledged send whose offset is known.
+/// One send whose offset is known.
 #[derive(Clone, Copy)]
-struct Acknowledged<'a> {
+struct Placed<'a> {
     place: usize,
     invoked: Duration,
     completed: Duration,
@@ -20,12 +21,19 @@ struct Acknowledged<'a> {
 }
 
 pub fn check(history: &History, evidence: &Evidence<'_>, report: &mut Report) {
-    let mut by_log: BTreeMap<Log, Vec<Acknowledged<'_>>> = BTreeMap::new();
+    let seen = seen(evidence);
+    let mut by_log: BTreeMap<Log, Vec<Placed<'_>>> = BTreeMap::new();
     for (place, operation, send) in history.sends() {
-        let Some(Some(offset)) = send.outcome.acknowledged() else { continue };
-        let (invoked, completed) = (operation.invoked, operation.completed);
-        let acknowledged = Acknowledged { place, invoked, completed, offset: *offset, send };
-        by_log.entry(send.log).or_default().push(acknowledged);
+        let (offset, completed) = match send.outcome.acknowledged() {
+            Some(Some(offset)) => (*offset, operation.completed),
+            // Nobody was told that it is there, so what comes later need not lie behind it.
+            _ => match seen.get(&place) {
+                Some(offset) => (*offset, Duration::MAX),
+                None => continue,
+            },
+        };
+        let placed = Placed { place, invoked: operation.invoked, completed, offset, send };
+        by_log.entry(send.log).or_default().push(placed);
     }
     for sends in by_log.values() {
         in_time(history, sends, report);
@@ -34,17 +42,33 @@ pub fn check(history: &History, evidence: &Evidence<'_>, report: &mut Report) {
     }
 }
 
+/// Where records lie, by their sends, that were sent once and of which no acknowledgement tells that.
+fn seen(evidence: &Evidence<'_>) -> BTreeMap<usize, Offset> {
+    let mut seen = BTreeMap::new();
+    for witness in evidence.witnesses.iter().filter(|one| one.strength >= Strength::Read) {
+        let sender = evidence.sender(witness.log, witness.value);
+        let untold = sender.filter(|(_, _, send)| {
+            !matches!(send.outcome.acknowledged(), Some(Some(_)))
+                && evidence.resent.binary_search(&witness.value).is_err()
+        });
+        if let Some((place, _, _)) = untold {
+            seen.entry(place).or_insert(witness.offset);
+        }
+    }
+    seen
+}
+
 /// Of sends that came before, the ones with the greatest offsets: of all, and of those that all
 /// in-sync replicas had acknowledged.
 #[derive(Clone, Copy, Default)]
 struct Greatest<'a> {
-    of_all: Option<Acknowledged<'a>>,
-    of_promised: Option<Acknowledged<'a>>,
+    of_all: Option<Placed<'a>>,
+    of_promised: Option<Placed<'a>>,
 }
 
 impl<'a> Greatest<'a> {
-    fn add(&mut self, send: Acknowledged<'a>) {
-        let raise = |greatest: &mut Option<Acknowledged<'a>>| {
+    fn add(&mut self, send: Placed<'a>) {
+        let raise = |greatest: &mut Option<Placed<'a>>| {
             if greatest.is_none_or(|greatest| send.offset > greatest.offset) {
                 *greatest = Some(send);
             }
@@ -56,14 +80,14 @@ impl<'a> Greatest<'a> {
     }
 
     /// The one that `later` should lie behind, and does not: a promised one, if there is one.
-    fn not_before(&self, later: &Acknowledged<'a>) -> Option<Acknowledged<'a>> {
-        let behind = |earlier: &Acknowledged<'a>| later.offset <= earlier.offset;
+    fn not_before(&self, later: &Placed<'a>) -> Option<Placed<'a>> {
+        let behind = |earlier: &Placed<'a>| later.offset <= earlier.offset;
         self.of_promised.filter(behind).or(self.of_all.filter(behind))
     }
 }
 
 /// One was acknowledged before the other was sent.
-fn in_time(history: &History, sends: &[Acknowledged<'_>], report: &mut Report) {
+fn in_time(history: &History, sends: &[Placed<'_>], report: &mut Report) {
     let mut by_end: Vec<_> = sends.to_vec();
     by_end.sort_by_key(|one| one.completed);
     let mut ended = by_end.iter().peekable();
@@ -79,7 +103,7 @@ fn in_time(history: &History, sends: &[Acknowledged<'_>], report: &mut Report) {
 }
 
 /// An idempotent producer's records lie in the order in which it sent them, several at once or not.
-fn of_one_producer(history: &History, sends: &[Acknowledged<'_>], report: &mut Report) {
+fn of_one_producer(history: &History, sends: &[Placed<'_>], report: &mut Report) {
     let mut greatest: BTreeMap<ProducerId, Greatest<'_>> = BTreeMap::new();
     for later in sends {
         let Some(producer) = later.send.producer else { continue };
@@ -93,12 +117,7 @@ fn of_one_producer(history: &History, sends: &[Acknowledged<'_>], report: &mut R
     }
 }
 
-fn out_of_order(
-    history: &History,
-    earlier: &Acknowledged<'_>,
-    later: &Acknowledged<'_>,
-    report: &mut Report,
-) {
+fn out_of_order(history: &History, earlier: &Placed<'_>, later: &Placed<'_>, report: &mut Report) {
     let log = later.send.log;
     let weak = earlier.send.acks != Acks::All || later.send.acks != Acks::All;
     let allowed = history.excuse(log, weak.then_some(Allowed::Acks));
@@ -117,10 +136,10 @@ fn out_of_order(
 fn within_transactions(
     history: &History,
     evidence: &Evidence<'_>,
-    sends: &[Acknowledged<'_>],
+    sends: &[Placed<'_>],
     report: &mut Report,
 ) {
-    let mut last: BTreeMap<TransactionId, Acknowledged<'_>> = BTreeMap::new();
+    let mut last: BTreeMap<TransactionId, Placed<'_>> = BTreeMap::new();
     for later in sends {
         let Some(transaction) = later.send.transaction else { continue };
         let Some(earlier) = last.insert(transaction, *later) else { continue };

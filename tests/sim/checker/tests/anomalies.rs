@@ -273,6 +273,26 @@ fn acknowledgements_come_in_order() {
              [1..9] p1 send 8 idempotent -> 5",
         ),
         (
+            "the same, and nobody was told of the one that went behind",
+            NonmonotonicSend,
+            "[0..9] p1 send 7 idempotent -> unknown
+             [1..9] p1 send 8 idempotent -> 4
+             final 4: 4=8 5=7",
+            "[0..9] p1 send 7 idempotent -> unknown
+             [1..9] p1 send 8 idempotent -> 4
+             final 3: 3=7 4=8",
+        ),
+        (
+            "a record of which nobody was told went before one that was acknowledged",
+            NonmonotonicSend,
+            "p1 send 7 -> 5
+             p2 send 8 -> unknown
+             c1 poll 4: 4=8 5=7",
+            "[0..9] p1 send 7 -> 5
+             [1..9] p2 send 8 -> unknown
+             c1 poll 4: 4=8 5=7",
+        ),
+        (
             "the same within a transaction",
             IntNonmonotonicSend,
             "[0..9] p1 send 7 tx=1 idempotent -> 5
