@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla::log::{AppendOrigin, Log, LogConfig};
+use ottla::log::{AppendError, AppendInfo, AppendOrigin, Log, LogConfig, Prepared, Rounds};
 use ottla::record::BatchBuilder;
 use ottla::storage::InlineOffload;
 use ottla::types::clock::SystemClock;
@@ -227,6 +227,42 @@ fn report_rates(what: &str, names: &[&str], rates: &[Vec<f64>]) {
     println!("{what}, thousand appends/s: {}", each.join(", "));
 }
 
+type Appends = Rounds<Prepared, Result<AppendInfo, AppendError>>;
+
+/// As a partition's leader does it.
+async fn append_together(log: Arc<Log>, rounds: Arc<Appends>, batch: Bytes) {
+    let prepared = log.prepare(batch, AppendOrigin::Client).unwrap();
+    let appended = rounds.ask(prepared, |round| log.append_prepared(round, LeaderEpoch(0))).await;
+    appended.unwrap().unwrap();
+}
+
+/// One task, which nobody joins.
+fn alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = data_directory::open(&directory.path().join("logs"), Arc::new(InlineOffload), 1);
+    let batch = batch_of(900, 1 << 10, SystemClock::new().wall());
+    let partition = TopicPartition::new("bench-alone", 0);
+    let id = TopicId(uuid::Uuid::from_u128(1));
+    let log = logs.create(&partition, id, LogConfig::default()).unwrap();
+    let mut rates = [(); 2].map(|()| Vec::new());
+    for _ in 0..ROUNDS_CONTENDED {
+        let (at_once, batch_of_it) = (Arc::clone(&log), batch.clone());
+        rates[0].push(contended_tasks(1, move || {
+            let (log, batch) = (Arc::clone(&at_once), batch_of_it.clone());
+            async move {
+                log.append_as_leader(batch, LeaderEpoch(0), AppendOrigin::Client).unwrap();
+            }
+        }));
+        let rounds: Arc<Appends> = Arc::default();
+        let (log, batch_of_it) = (Arc::clone(&log), batch.clone());
+        rates[1].push(contended_tasks(1, move || {
+            append_together(Arc::clone(&log), Arc::clone(&rounds), batch_of_it.clone())
+        }));
+    }
+    let what = format!("1 task, {} B batches", batch.len());
+    report_rates(&what, &["log", "log gathered"], &rates);
+}
+
 /// What gathering could gain where nobody waits, and where tasks do.
 fn gathering() {
     let directory = tempfile::tempdir().unwrap();
@@ -244,7 +280,7 @@ fn gathering() {
     let partition = TopicPartition::new("bench-tasks", 0);
     let id = TopicId(uuid::Uuid::from_u128(1));
     let log = logs.create(&partition, id, LogConfig::default()).unwrap();
-    let mut rates = [(); 3].map(|()| Vec::new());
+    let mut rates = [(); 4].map(|()| Vec::new());
     for _ in 0..ROUNDS_CONTENDED {
         let (alone, batch_of_it) = (Arc::new((Waiting::default(), file())), batch.clone());
         rates[0].push(contended_tasks(GATHERED, move || {
@@ -256,16 +292,21 @@ fn gathering() {
             let (waiting, batch) = (Arc::clone(&waiting), batch_of_it.clone());
             async move { waiting.0.append_gathered(&waiting.1, &batch).await }
         }));
-        let (log, batch_of_it) = (Arc::clone(&log), batch.clone());
+        let (each, batch_of_it) = (Arc::clone(&log), batch.clone());
         rates[2].push(contended_tasks(GATHERED, move || {
-            let (log, batch) = (Arc::clone(&log), batch_of_it.clone());
+            let (log, batch) = (Arc::clone(&each), batch_of_it.clone());
             async move {
                 log.append_as_leader(batch, LeaderEpoch(0), AppendOrigin::Client).unwrap();
             }
         }));
+        let rounds: Arc<Appends> = Arc::default();
+        let (log, batch_of_it) = (Arc::clone(&log), batch.clone());
+        rates[3].push(contended_tasks(GATHERED, move || {
+            append_together(Arc::clone(&log), Arc::clone(&rounds), batch_of_it.clone())
+        }));
     }
     let what = format!("{GATHERED} tasks, {} B batches", batch.len());
-    report_rates(&what, &["bare lock", "bare gathered", "log"], &rates);
+    report_rates(&what, &["bare lock", "bare gathered", "log", "log gathered"], &rates);
 }
 
 /// Threads that append 1 KiB batches to one place: with a plain lock around each write, with all
@@ -353,6 +394,7 @@ fn main() {
         }
     }
     beside_a_bare_loop(1, 64 << 10, 100);
+    alone();
     gathering();
     contention();
 }

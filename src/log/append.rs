@@ -1,33 +1,23 @@
-//! Appending: the leader's batches get their offsets here, a follower's keep theirs. One write to
-//! the page cache, then the batches are published.
+//! Appending: one write to the page cache, then the batches are published. A follower's batches keep
+//! their offsets; a leader's get theirs in `leading`.
 
-use std::cell::RefCell;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::log::config::LogConfig;
 use crate::log::error::{AppendError, InvalidBatch, StorageError};
 use crate::log::partition_log::{Log, Writer};
 use crate::log::producers::{ProducerAppend, ProducerBatch, Sequence};
-use crate::log::recompress::recompress;
+use crate::log::rolling::Filled;
 use crate::log::segment::Segment;
-use crate::log::stamp::{Head, stamp};
-use crate::log::validate::{AppendOrigin, Few, ValidBatch, validate};
+use crate::log::validate::{AppendOrigin, Few};
 use crate::record::{Batch, BatchHeader, EndTransactionMarker, HEADER_BYTES};
 use crate::storage::offload;
 use crate::types::{ErrorCode, LeaderEpoch, Offset, ProducerId, TimestampMs};
-
-/// Up to which size a batch is copied behind its new header to be written from one place.
-const COPIED_BYTES: usize = 2 << 10;
-
-thread_local! {
-    static COPIED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Where an append went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,55 +37,6 @@ pub struct AppendInfo {
 }
 
 impl Log {
-    /// Validates `records`, gives them the next offsets and `epoch`, and appends them to the page
-    /// cache. `epoch` must not be older than the latest that the log has seen; a newer one begins
-    /// here (but see [`Log::assign_epoch`], rule 1).
-    pub fn append_as_leader(
-        &self,
-        records: Bytes,
-        epoch: LeaderEpoch,
-        origin: AppendOrigin,
-    ) -> Result<AppendInfo, AppendError> {
-        self.check_writable()?;
-        let config = self.config.load();
-        let now = self.shared.clock.wall();
-        let mut valid = validate(records, origin, &config, now)?;
-        if let Some(codec) = config.compression {
-            recompress(&mut valid, codec, &config)?;
-        }
-
-        let mut writer = self.writer.lock();
-        self.check_writable()?;
-        let latest = self.latest_epoch();
-        if let Some(current) = latest.filter(|&current| current > epoch) {
-            return Err(AppendError::StaleEpoch { got: epoch, current });
-        }
-        if let [only] = &valid[..]
-            && let Some(original) = check_sequence(&writer, only, origin)?
-        {
-            return Ok(duplicate_of(original, only));
-        }
-        let base_offset = self.log_end_offset();
-        let heads = place(&mut valid, base_offset, epoch);
-        let extent = Extent::of(valid.iter().map(|batch| &batch.header));
-        let active = self.ready(&mut writer, &config, &extent)?;
-        with_parts(&heads, &valid, |parts| self.write(active.segment(), parts))?;
-        let published = valid.iter().map(|batch| (&batch.header, &batch.bytes));
-        self.publish_all(&mut writer, active.segment(), latest, published, now);
-        let next_offset = extent.next_offset();
-        self.ends.log_end.store(next_offset.0, Ordering::Release);
-        drop(writer);
-        self.flush_where_due(&config, next_offset);
-        Ok(AppendInfo {
-            base_offset,
-            last_offset: extent.last_offset,
-            next_offset,
-            log_append_time: valid[0].append_time,
-            max_timestamp: extent.max_timestamp,
-            duplicate: false,
-        })
-    }
-
     /// Appends batches that a leader of `epoch` sent, with the offsets and epochs that they bear.
     /// An incomplete batch at the end is left out: the leader sends it again.
     pub fn append_as_follower(
@@ -200,14 +141,14 @@ impl Log {
 
     /// The active segment, ready to take batches of this extent: sealed before, and another begun,
     /// if that is due.
-    fn ready(
+    pub(crate) fn ready(
         &self,
         writer: &mut Writer,
         config: &LogConfig,
         extent: &Extent,
     ) -> Result<Active, AppendError> {
         let active = Active(self.segments.load());
-        if !self.must_roll(writer, active.segment(), config, extent) {
+        if !self.must_roll(writer, &Filled::of(active.segment()), config, extent) {
             return Ok(active);
         }
         // Named for where the log ends, not for its first batch: a leader that compacts sends
@@ -218,7 +159,11 @@ impl Log {
 
     /// Writes behind the active segment's published bytes. A failure that may have left something
     /// unknown behind poisons the log.
-    fn write(&self, segment: &Segment, parts: &[IoSlice<'_>]) -> Result<(), AppendError> {
+    pub(crate) fn write(
+        &self,
+        segment: &Segment,
+        parts: &[IoSlice<'_>],
+    ) -> Result<(), AppendError> {
         let Err(error) = segment.write(parts) else { return Ok(()) };
         if matches!(error, StorageError::DiskFull(_)) {
             // What found room of it must not stay behind a shorter batch that finds room
@@ -230,7 +175,7 @@ impl Log {
 
     /// Makes written batches part of the log's state, whose latest reign is `latest`. The caller
     /// moves the log's end.
-    fn publish_all<'a>(
+    pub(crate) fn publish_all<'a>(
         &self,
         writer: &mut Writer,
         segment: &Segment,
@@ -286,7 +231,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    fn of<'a>(headers: impl Iterator<Item = &'a BatchHeader>) -> Self {
+    pub(crate) fn of<'a>(headers: impl Iterator<Item = &'a BatchHeader>) -> Self {
         let nothing =
             Self { size_bytes: 0, last_offset: Offset::UNKNOWN, max_timestamp: TimestampMs::NONE };
         headers.fold(nothing, |extent, header| Self {
@@ -296,55 +241,19 @@ impl Extent {
         })
     }
 
-    fn next_offset(&self) -> Offset {
+    pub(crate) fn next_offset(&self) -> Offset {
         self.last_offset.plus(1)
     }
 }
 
 /// The segments, of which the last is appended to: borrowed, for the writer holds his lock.
-struct Active(Guard<Arc<Vec<Arc<Segment>>>>);
+pub(crate) struct Active(Guard<Arc<Vec<Arc<Segment>>>>);
 
 impl Active {
-    fn segment(&self) -> &Segment {
+    pub(crate) fn segment(&self) -> &Segment {
         // Every log has a segment from its making on.
         &self.0[self.0.len() - 1]
     }
-}
-
-/// Gives the batches their places from `base_offset` on; gives their headers' bytes.
-fn place(batches: &mut [ValidBatch], base_offset: Offset, epoch: LeaderEpoch) -> Few<Head> {
-    let mut next_offset = base_offset;
-    let placed = batches.iter_mut().map(|batch| {
-        let head = stamp(batch, next_offset, epoch);
-        next_offset = batch.header.next_offset();
-        head
-    });
-    placed.collect()
-}
-
-/// Calls `write` with what is to be written: each batch with its new header. A small batch is
-/// copied to one place, which costs less than having the system gather two parts of it.
-fn with_parts<T>(
-    heads: &[Head],
-    batches: &[ValidBatch],
-    write: impl FnOnce(&[IoSlice<'_>]) -> T,
-) -> T {
-    if let [batch] = batches
-        && batch.bytes.len() <= COPIED_BYTES
-    {
-        return COPIED.with_borrow_mut(|copied| {
-            copied.clear();
-            copied.extend_from_slice(&batch.bytes);
-            copied[..HEADER_BYTES].copy_from_slice(&heads[0]);
-            write(&[IoSlice::new(copied)])
-        });
-    }
-    let mut parts: SmallVec<[IoSlice<'_>; 2]> = SmallVec::with_capacity(batches.len() * 2);
-    for (head, batch) in heads.iter().zip(batches) {
-        parts.push(IoSlice::new(head));
-        parts.push(IoSlice::new(&batch.bytes[HEADER_BYTES..]));
-    }
-    write(&parts)
 }
 
 /// Folds one batch into the producers and transactions of a log; recovery does the same.
@@ -402,12 +311,12 @@ fn producer_append(header: &BatchHeader) -> ProducerAppend {
 }
 
 /// Whether an idempotent producer's batch may be appended; where it is if it has been already.
-fn check_sequence(
+pub(crate) fn check_sequence(
     writer: &Writer,
-    batch: &ValidBatch,
+    header: &BatchHeader,
     origin: AppendOrigin,
 ) -> Result<Option<ProducerBatch>, AppendError> {
-    let idempotent = batch.header.producer_id != ProducerId::NONE && !batch.header.is_control();
+    let idempotent = header.producer_id != ProducerId::NONE && !header.is_control();
     let checked = match origin {
         AppendOrigin::Client | AppendOrigin::Transaction => idempotent,
         AppendOrigin::Coordinator | AppendOrigin::RaftLeader => false,
@@ -415,21 +324,9 @@ fn check_sequence(
     if !checked {
         return Ok(None);
     }
-    let checked = writer.producers.check(&producer_append(&batch.header));
-    match checked.inspect_err(|error| tracing::debug!(%error, "refused"))? {
+    match writer.producers.check(&producer_append(header))? {
         Sequence::Next => Ok(None),
         Sequence::Duplicate(original) => Ok(Some(original)),
-    }
-}
-
-fn duplicate_of(original: ProducerBatch, batch: &ValidBatch) -> AppendInfo {
-    AppendInfo {
-        base_offset: original.base_offset,
-        last_offset: original.last_offset,
-        next_offset: original.last_offset.plus(1),
-        log_append_time: batch.append_time.map(|_| original.timestamp),
-        max_timestamp: original.timestamp,
-        duplicate: true,
     }
 }
 

@@ -4,6 +4,7 @@
 //! The handle and what it does:
 //! - `partition_log`: [`Log`], its ends and its locks
 //! - `append`, `read`, `lookup`: in, out, and by time; `rolling`: into which segment
+//! - `leading`: what a leader appends; `rounds`: tasks that append at the same time share one write
 //! - `flush`, `truncate`, `retention`: making durable; moving either end
 //! - `replace`, `swap`: one new file in the place of sealed segments; finishing that after a crash
 //! - `reigns`: a leader epoch, durable before its first append
@@ -57,6 +58,7 @@ mod gathering;
 mod incidents;
 mod index;
 pub mod inspect;
+mod leading;
 mod lookup;
 mod marker;
 mod mend;
@@ -76,6 +78,7 @@ mod retention;
 mod rolling;
 mod rot;
 mod rot_kept;
+mod rounds;
 mod scan;
 mod scrubbed;
 mod segment;
@@ -104,6 +107,7 @@ pub use error::{
     RecordError, ReplaceError, StorageError, TruncateError,
 };
 pub use incidents::{Incident, IncidentKind, KEPT_INCIDENTS};
+pub use leading::{COPIED_BYTES, Prepared};
 pub use lookup::FoundByTime;
 pub use marker::{PreviousRun, kernel_boot_id};
 pub use mend::{MendStep, Mending};
@@ -114,6 +118,7 @@ pub use read::Slice;
 pub use recovery::RecoverySummary;
 pub use replace::{Replaced, ReplacementFile};
 pub use rot::Finding;
+pub use rounds::{Round, Rounds, Unserved};
 pub use scrubbed::ScrubProgress;
 pub use segment::Segment;
 pub use transactions::AbortedTransaction;

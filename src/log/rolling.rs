@@ -9,31 +9,58 @@ use crate::log::config::LogConfig;
 use crate::log::error::AppendError;
 use crate::log::partition_log::{Log, Writer};
 use crate::log::segment::Segment;
-use crate::types::Offset;
 use crate::types::random::mix;
+use crate::types::{Offset, TimestampMs};
+
+/// How far the active segment is filled, with what is about to be written to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filled {
+    base_offset: Offset,
+    size_bytes: u64,
+    first_timestamp: Option<TimestampMs>,
+}
+
+impl Filled {
+    pub(crate) fn of(active: &Segment) -> Self {
+        Self {
+            base_offset: active.base_offset(),
+            size_bytes: active.size_bytes(),
+            first_timestamp: active.first_timestamp(),
+        }
+    }
+
+    /// Something more will be written behind.
+    pub(crate) fn add(&mut self, extent: &Extent) {
+        if self.size_bytes == 0 {
+            let timestamp = extent.max_timestamp;
+            self.first_timestamp = (timestamp.0 >= 0).then_some(timestamp);
+        }
+        self.size_bytes += extent.size_bytes;
+    }
+}
 
 impl Log {
     /// Whether batches of this extent go into a new segment.
     pub(crate) fn must_roll(
         &self,
         writer: &Writer,
-        active: &Segment,
+        filled: &Filled,
         config: &LogConfig,
         extent: &Extent,
     ) -> bool {
-        let size_bytes = active.size_bytes();
+        let Filled { base_offset, size_bytes, first_timestamp } = *filled;
         if size_bytes == 0 {
             return false;
         }
         // By the records' own time, so that every replica rolls alike; by the clock where the
         // segment's first batch bears none.
-        let age_ms = match active.first_timestamp() {
+        let age_ms = match first_timestamp {
             Some(first) => extent.max_timestamp.0.saturating_sub(first.0),
             None => self.shared.clock.wall().0.saturating_sub(writer.active_since.0),
         };
-        let limit = config.segment_ms.saturating_sub(self.jitter(config, active.base_offset()));
+        let limit = config.segment_ms.saturating_sub(self.jitter(config, base_offset));
         size_bytes + extent.size_bytes > config.segment_bytes
-            || extent.last_offset.since(active.base_offset()) > i64::from(i32::MAX)
+            || extent.last_offset.since(base_offset) > i64::from(i32::MAX)
             || u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > limit.as_millis())
     }
 

@@ -2,7 +2,7 @@
 //! compressing where the minimum is higher (KAFKA-18659), and refused with UNSUPPORTED_VERSION.
 //!
 //! Phase one appends every partition's batch, so that a connection's pipelined requests reach the
-//! log in their order. With acks=all the answer then waits for the high watermark (rule 9).
+//! log in their order; small ones of different connections share a write. With acks=all the answer then waits for the high watermark (rule 9).
 //! With acks=0 nothing is answered; an error closes the connection, which is the only way such a
 //! producer learns that its metadata is old.
 //!
@@ -42,6 +42,8 @@ struct Asked {
     acks: i16,
     version: i16,
     is_admin: bool,
+    /// It is for one partition, and may wait a moment for others' batches to be written with.
+    is_single: bool,
 }
 
 /// An append, and where its answer stands in the response.
@@ -64,16 +66,18 @@ impl Handler for Produce {
             };
         }
         let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
+        let asked = Asked {
+            acks,
+            version,
+            is_admin: context.client_id.as_deref() == Some(ADMIN_CLIENT),
+            is_single: request.topic_data.iter().map(|it| it.partition_data.len()).sum::<usize>()
+                == 1,
+        };
         let mut waiting = Vec::new();
         let mut response = ProduceResponse::default();
         for topic in request.topic_data {
             let index = response.responses.len();
-            let asked = Asked {
-                acks,
-                version,
-                is_admin: context.client_id.as_deref() == Some(ADMIN_CLIENT),
-            };
-            response.responses.push(self.append_topic(topic, index, asked, &mut waiting));
+            response.responses.push(self.append_topic(topic, index, asked, &mut waiting).await);
         }
         if acks == 0 {
             return match first_error(&response) {
@@ -98,7 +102,7 @@ impl Handler for Produce {
 }
 
 impl Produce {
-    fn append_topic(
+    async fn append_topic(
         &self,
         topic: TopicProduceData,
         topic_index: usize,
@@ -123,7 +127,7 @@ impl Produce {
         for data in topic.partition_data {
             let index = data.index;
             let outcome = match &name {
-                Some(name) => self.append(name, data, asked),
+                Some(name) => self.append(name, data, asked).await,
                 None => Err(unknown.into()),
             };
             let answer = match outcome {
@@ -140,7 +144,7 @@ impl Produce {
         response
     }
 
-    fn append(
+    async fn append(
         &self,
         topic: &TopicName,
         data: PartitionProduceData,
@@ -154,7 +158,12 @@ impl Produce {
         }
         let place = TopicPartition::new(topic.clone(), data.index);
         let partition = self.replicas.partition(&place)?;
-        let produced = partition.produce(data.records.unwrap_or_default(), asked.acks)?;
+        let records = data.records.unwrap_or_default();
+        let produced = if asked.is_single {
+            partition.produce_together(records, asked.acks).await?
+        } else {
+            partition.produce(records, asked.acks)?
+        };
         Ok((partition, produced))
     }
 

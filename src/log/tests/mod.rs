@@ -18,6 +18,7 @@
 //! - `verifying`: each kind of damage at each place is found, and nothing else
 //! - `mending`: a copy with what is missing, while everything around fails
 //! - `restarting`: crashes, recovery, markers
+//! - `together`: appends that come at the same time
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod appending;
@@ -38,6 +39,7 @@ mod replacing;
 mod reserving;
 mod restarting;
 mod rolling;
+mod together;
 mod truncating;
 mod validating;
 mod verifying;

@@ -38,6 +38,7 @@ use crate::types::{ErrorCode, LeaderEpoch, NodeId, PartitionEpoch, TopicId, Topi
 
 pub use describe::{FollowerDescription, PartitionDescription};
 pub(super) use follow::{Followed, FollowedRecords};
+use produce::Appends;
 pub use produce::{ProduceError, Produced};
 pub use read::{
     CurrentLeader, FetchPartition, FetchedPartition, Isolation, ListOffset, ListedOffset,
@@ -61,6 +62,7 @@ pub struct Partition {
     /// cut under way, and is not cut afterwards.
     changing: tokio::sync::Mutex<()>,
     waiters: Waiters,
+    appends: Appends,
 }
 
 /// What the metadata has made of the replica.
@@ -135,6 +137,7 @@ impl Partition {
             }),
             changing: tokio::sync::Mutex::new(()),
             waiters: Waiters::default(),
+            appends: Appends::default(),
         })
     }
 

@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use parking_lot::RwLockReadGuard;
+use smallvec::smallvec;
 
-use super::Partition;
-use crate::log::{AppendError, AppendInfo, AppendOrigin};
+use super::{Partition, Standing};
+use crate::log::{AppendError, AppendInfo, AppendOrigin, Prepared, Round, Rounds, Unserved};
 use crate::replication::waiters::Interest;
 use crate::types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+
+/// Up to which size records share a write with others': larger ones gain nothing by it.
+const TOGETHER_BYTES: usize = 16 << 10;
 
 /// Where records went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +72,39 @@ impl From<AppendError> for ProduceError {
     }
 }
 
+/// Records that are fit for the log, and what was asked for.
+#[derive(Debug)]
+struct Asked {
+    prepared: Prepared,
+    acks: i16,
+    /// The reign on which they are based, if it must still be this one.
+    reign: Option<LeaderEpoch>,
+}
+
+/// Appends of many, made together.
+#[derive(Debug, Default)]
+pub(super) struct Appends(Rounds<Asked, Result<Produced, ProduceError>>);
+
 impl Partition {
     /// Appends a client's records as leader. `acks` is 0, 1 or -1 (all); with -1 it is refused
     /// while the ISR is below its minimum (rule 9). Synchronous: the page cache has them on return.
     pub fn produce(self: &Arc<Self>, records: Bytes, acks: i16) -> Result<Produced, ProduceError> {
         self.produce_as(records, acks, AppendOrigin::Client)
+    }
+
+    /// As [`Partition::produce`], but small batches that come at the same time share one write.
+    /// Dropped after it was polled, it appends all the same.
+    pub async fn produce_together(
+        self: &Arc<Self>,
+        records: Bytes,
+        acks: i16,
+    ) -> Result<Produced, ProduceError> {
+        if records.len() > TOGETHER_BYTES {
+            return self.produce(records, acks);
+        }
+        let asked = self.prepare(records, acks, AppendOrigin::Client, None)?;
+        let answer = self.appends.0.ask(asked, |round| self.append_round(round)).await;
+        answer.unwrap_or_else(|Unserved| Err(ErrorCode::UnknownServerError.into()))
     }
 
     /// As [`Partition::produce`], in the name of `origin`.
@@ -81,7 +114,7 @@ impl Partition {
         acks: i16,
         origin: AppendOrigin,
     ) -> Result<Produced, ProduceError> {
-        self.append(records, acks, origin, None)
+        self.append(self.prepare(records, acks, origin, None)?)
     }
 
     /// Appends what a coordinator of this broker has decided, with acks=all, if the reign
@@ -91,39 +124,79 @@ impl Partition {
         records: Bytes,
         leader_epoch: LeaderEpoch,
     ) -> Result<Produced, ProduceError> {
-        self.append(records, -1, AppendOrigin::Coordinator, Some(leader_epoch))
+        self.append(self.prepare(records, -1, AppendOrigin::Coordinator, Some(leader_epoch))?)
     }
 
-    fn append(
-        self: &Arc<Self>,
+    /// Validates records, which takes no lock; who does not lead does not get so far.
+    fn prepare(
+        &self,
         records: Bytes,
         acks: i16,
         origin: AppendOrigin,
         reign: Option<LeaderEpoch>,
-    ) -> Result<Produced, ProduceError> {
+    ) -> Result<Asked, ProduceError> {
         self.check_live()?;
         if !(-1..=1).contains(&acks) {
             return Err(ErrorCode::InvalidRequiredAcks.into());
         }
-        let standing = self.role.read();
+        Self::judge(&self.role.read(), acks, reign)?;
+        Ok(Asked { prepared: self.log().prepare(records, origin)?, acks, reign })
+    }
+
+    /// Whether records may be appended under `standing` that ask for `acks`, and that are based on
+    /// `reign`, if that matters (rule 9).
+    fn judge(standing: &Standing, acks: i16, reign: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
         let state = standing.leading()?;
         if reign.is_some_and(|reign| reign != standing.leader_epoch) {
-            return Err(ErrorCode::NotLeaderOrFollower.into());
+            return Err(ErrorCode::NotLeaderOrFollower);
         }
-        if acks == -1 {
-            state.lock().check_acks_all()?;
-        }
-        // The role is held: nobody can take the reign away between the check and the write.
+        if acks == -1 { state.lock().check_acks_all() } else { Ok(()) }
+    }
+
+    fn append(&self, asked: Asked) -> Result<Produced, ProduceError> {
+        let answer = self.append_round(smallvec![asked]).pop();
+        answer.unwrap_or_else(|| Err(ErrorCode::UnknownServerError.into()))
+    }
+
+    /// Appends what many have asked for, each with an answer of its own.
+    fn append_round(&self, round: Round<Asked>) -> Round<Result<Produced, ProduceError>> {
+        let standing = self.role.read();
         let leader_epoch = standing.leader_epoch;
-        let appended = self.log().append_as_leader(records, leader_epoch, origin);
+        let mut fit = Round::new();
+        let mut judge = |asked: Asked| {
+            self.check_live()?;
+            Self::judge(&standing, asked.acks, asked.reign)?;
+            fit.push(asked.prepared);
+            Ok(asked.acks)
+        };
+        let judged: Round<Result<i16, ProduceError>> = round.into_iter().map(&mut judge).collect();
+        let mut appended = self.append_led(standing, fit).into_iter();
+        let mut answer = |acks: Result<i16, ProduceError>| {
+            let acks = acks?;
+            let info = appended.next().ok_or(ErrorCode::UnknownServerError)??;
+            Ok(self.produced(info, leader_epoch, acks))
+        };
+        judged.into_iter().map(&mut answer).collect()
+    }
+
+    /// Appends what was found fit under `standing`, which is held until it is written: nobody can
+    /// take the reign away in between.
+    fn append_led(
+        &self,
+        standing: RwLockReadGuard<'_, Standing>,
+        fit: Round<Prepared>,
+    ) -> Round<Result<AppendInfo, AppendError>> {
+        let Ok(state) = standing.leading() else { return Round::new() };
+        let appended = self.log().append_prepared(fit, standing.leader_epoch);
         let (_, rose) = self.run_leader(state, |leader, around| leader.advance(around));
         drop(standing);
-        let info = appended?;
-        self.waiters.wake(Interest::LogEnd);
+        if appended.iter().any(Result::is_ok) {
+            self.waiters.wake(Interest::LogEnd);
+        }
         if rose {
             self.waiters.wake(Interest::HighWatermark);
         }
-        Ok(self.produced(info, leader_epoch, acks))
+        appended
     }
 
     fn produced(&self, info: AppendInfo, leader_epoch: LeaderEpoch, acks: i16) -> Produced {

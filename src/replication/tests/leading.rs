@@ -1,5 +1,6 @@
 //! Changes of leader: divergence, missed epochs, retention meanwhile, zombies.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use super::cluster::{Cluster, batch, eventually, records};
@@ -113,6 +114,32 @@ async fn a_node_that_may_have_been_deposed_does_not_answer() {
     cluster.set_live(1, true);
     assert!(partition.produce(batch(1), 1).is_ok());
     cluster.until_same(&[1, 2, 3]).await;
+}
+
+/// A batch waits for others to be written with; meanwhile the reign ends.
+#[tokio::test]
+async fn a_batch_that_waits_is_refused_once_another_leads() {
+    let cluster = Cluster::with_orders(1).await;
+    let partition = cluster.orders_on(1);
+    let mut appended = 0;
+    let waiting = loop {
+        let mut asked = Box::pin(partition.produce_together(batch(1), 1));
+        match futures::poll!(&mut asked) {
+            Poll::Ready(produced) => assert_eq!(produced.unwrap().base_offset, Offset(appended)),
+            Poll::Pending => break asked,
+        }
+        appended += 1;
+        assert!(appended < 1_000, "none has waited");
+    };
+    cluster.until_same(&[1, 2, 3]).await;
+    cluster.change(Some(2), &[1, 2, 3]);
+    cluster.publish();
+    cluster.until_leading(2).await;
+    let follows = || partition.describe().role == "follower";
+    eventually("node 1 to follow", follows).await;
+    let refused = waiting.await.map_err(|error| error.code);
+    assert_eq!(refused.map(|it| it.base_offset), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(cluster.log_on(1).log_end_offset(), Offset(appended));
 }
 
 #[tokio::test]
