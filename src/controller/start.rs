@@ -394,7 +394,7 @@ pub(super) async fn open_store(
         Arc::clone(&environment.disk),
         Arc::clone(&environment.offload),
         Arc::clone(&environment.clock),
-        state_machine.snapshot_end(),
+        state_machine.covered(),
     )
     .await?;
     Ok((store, state_machine))

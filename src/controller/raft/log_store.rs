@@ -12,13 +12,14 @@ use parking_lot::Mutex;
 
 use crate::controller::raft::entry::{self, EntryError};
 use crate::controller::raft::quorum_state::{QuorumState, QuorumStateError, QuorumStateFile};
+use crate::controller::raft::state_machine::Covered;
 use crate::controller::raft::types::{
     Entry, LogId, StorageError, StorageIoError, TypeConfig, Vote,
 };
 use crate::log::{AppendError, IncidentKind, Log, ReadError, TruncateError};
 use crate::record::batches;
 use crate::storage::{Disk, Offload, OffloadError, offload};
-use crate::types::{Clock, Offset};
+use crate::types::{Clock, Offset, watch};
 
 /// How many bytes one read of the log asks for.
 const READ_BYTES: usize = 1 << 20;
@@ -73,6 +74,12 @@ pub enum LogStoreError {
         /// Where the log begins.
         log_start: u64,
     },
+    /// The snapshot that is to take the place of entries was not stored.
+    #[error("entries up to {upto} are not forgotten: the snapshot of them was not stored")]
+    Uncovered {
+        /// The last of them.
+        upto: u64,
+    },
     /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -102,18 +109,21 @@ pub struct LogStore {
     clock: Arc<dyn Clock>,
     quorum_state: Arc<Mutex<QuorumStateFile>>,
     last: Arc<Mutex<Option<LogId>>>,
+    /// What snapshots cover.
+    covered: watch::Receiver<Covered>,
 }
 
 impl LogStore {
     /// Opens the store over a log that has been recovered, and refuses it if it has lost anything
-    /// that was synced. `snapshot_end` is the last entry that the newest snapshot covers.
+    /// that was synced. `covered` tells what snapshots cover.
     pub async fn open(
         log: Arc<Log>,
         disk: Arc<dyn Disk>,
         offload_to: Arc<dyn Offload>,
         clock: Arc<dyn Clock>,
-        snapshot_end: Option<LogId>,
+        covered: watch::Receiver<Covered>,
     ) -> Result<LogStore, LogStoreError> {
+        let snapshot_end = covered.borrow().end;
         let has_entries = log.log_end_offset() > Offset::ZERO || snapshot_end.is_some();
         let directory = log.path().to_owned();
         let file = offload(&*offload_to, move || {
@@ -139,6 +149,7 @@ impl LogStore {
             clock,
             quorum_state: Arc::new(Mutex::new(file)),
             last: Arc::default(),
+            covered,
         };
         // A process that was killed, or stopped by a sync that failed, left what was not on the
         // device; opening has written it once more. From here on it counts as this voter's (rule 19).
@@ -150,6 +161,14 @@ impl LogStore {
         let last = store.last_in_log(state.purged)?;
         *store.last.lock() = last;
         Ok(store)
+    }
+
+    /// One that forgets whatever it is told to.
+    #[cfg(test)]
+    pub(super) fn forgetting_at_will(mut self) -> LogStore {
+        let end = Some(super::types::log_id(u64::MAX, u64::MAX));
+        self.covered = watch::Sender::new(Covered { end, failed: false }).subscribe();
+        self
     }
 
     /// The last entry that is known to be committed.
@@ -293,8 +312,16 @@ impl LogStore {
         Ok(())
     }
 
+    /// Forgets what a snapshot covers. openraft has a snapshot of the leader's installed beside this
+    /// and does not wait for it: it must be on the disk before the log has nothing of it any more.
     async fn forget(&self, upto: LogId) -> Result<(), LogStoreError> {
         let end = upto.index + 1;
+        let mut covered = self.covered.clone();
+        let is_there = |covered: &Covered| covered.end >= Some(upto) || covered.failed;
+        let is_covered = covered.wait_for(is_there).await.is_ok_and(|it| it.end >= Some(upto));
+        if !is_covered {
+            return Err(LogStoreError::Uncovered { upto: upto.index });
+        }
         let log_end = index(self.log.log_end_offset());
         self.change(move |state| {
             state.purged = state.purged.max(Some(upto));

@@ -53,6 +53,7 @@ pub struct StateMachine {
     folded: Arc<Mutex<Folded>>,
     published: Arc<PublishedImage>,
     snapshots: SnapshotDirectory,
+    covered: watch::Sender<Covered>,
     random: Arc<dyn Random>,
 }
 
@@ -62,6 +63,15 @@ struct Folded {
     applied: Option<LogId>,
     membership: StoredMembership,
     snapshot: Option<SnapshotMeta>,
+}
+
+/// The snapshots on the disk: the log may forget what they cover.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// The last entry that the newest one covers.
+    pub end: Option<LogId>,
+    /// One that the leader sent could not be stored.
+    pub failed: bool,
 }
 
 impl StateMachine {
@@ -78,7 +88,15 @@ impl StateMachine {
             image: ArcSwap::from_pointee(folded.image.clone()),
             version: watch::Sender::new(folded.image.version()),
         });
-        Ok(StateMachine { folded: Arc::new(Mutex::new(folded)), published, snapshots, random })
+        let end = folded.snapshot.as_ref().and_then(|meta| meta.last_log_id);
+        let covered = watch::Sender::new(Covered { end, failed: false });
+        Ok(StateMachine {
+            folded: Arc::new(Mutex::new(folded)),
+            published,
+            snapshots,
+            covered,
+            random,
+        })
     }
 
     /// Where the image is published.
@@ -86,9 +104,13 @@ impl StateMachine {
         Arc::clone(&self.published)
     }
 
-    /// The last entry that the newest snapshot covers.
-    pub fn snapshot_end(&self) -> Option<LogId> {
-        self.folded.lock().snapshot.as_ref().and_then(|meta| meta.last_log_id)
+    /// What the snapshots on the disk cover, now and later.
+    pub fn covered(&self) -> watch::Receiver<Covered> {
+        self.covered.subscribe()
+    }
+
+    fn covers(&self, end: Option<LogId>) {
+        self.covered.send_modify(|covered| covered.end = covered.end.max(end));
     }
 }
 
@@ -187,7 +209,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> Result<(), StorageError> {
         let failed = |error: SnapshotError| write_error(meta, &error);
         let bytes = Bytes::from(snapshot.into_inner());
-        let image = self.snapshots.install(meta, bytes).await.map_err(failed)?;
+        let installed = self.snapshots.install(meta, bytes).await;
+        if installed.is_err() {
+            self.covered.send_modify(|covered| covered.failed = true);
+        }
+        let image = installed.map_err(failed)?;
+        self.covers(meta.last_log_id);
         let mut folded = self.folded.lock();
         *folded = Folded::from_snapshot(meta.clone(), image);
         self.published.publish(&folded.image);
@@ -220,6 +247,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         };
         let building = self.snapshots.build(&meta, image).await;
         let bytes = building.map_err(|error| write_error(&meta, &error))?;
+        self.covers(meta.last_log_id);
         let mut folded = self.folded.lock();
         // Meanwhile the leader may have sent a newer one.
         if folded.snapshot.as_ref().is_none_or(|newest| newest.last_log_id <= meta.last_log_id) {

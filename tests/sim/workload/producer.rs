@@ -24,7 +24,7 @@ use crate::client::Client;
 const IN_FLIGHT: usize = 5;
 
 /// From one request to the next, in microseconds at most.
-const PAUSE_US: u64 = 3_000;
+const PAUSE_US: u64 = 8_000;
 
 /// A request has so many records at most.
 const RECORDS: u64 = 5;
