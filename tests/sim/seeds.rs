@@ -11,7 +11,7 @@ use crate::panics;
 use crate::run::{self, Options, Outcome};
 
 /// How many seeds a test run tries unless it is told otherwise.
-const DEFAULT_SEEDS: u64 = 10;
+const DEFAULT_SEEDS: u64 = 150;
 
 /// How much of the timeline a failure shows; the rest is written on demand.
 const SHOWN_LINES: usize = 120;
