@@ -11,6 +11,9 @@ use rand_core_06::{Error, RngCore, impls};
 use crate::types::Random;
 use crate::types::random::SystemRandom;
 
+/// The part of a wait by which it may be longer.
+const JITTER: u64 = 8;
+
 tokio::task_local! {
     /// Where the raft tasks of one node draw from; handed on to every task that they spawn.
     static RANDOM: Arc<dyn Random>;
@@ -76,8 +79,14 @@ impl AsyncRuntime for SeededRuntime {
         TokioRuntime::sleep(duration)
     }
 
+    /// A little longer, by chance. openraft ticks so, and looks only then whether it is time for an
+    /// election; the time itself it draws once. Two voters that tick together, as after a power
+    /// failure of both, would stand against each other in every election.
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
-        TokioRuntime::sleep_until(deadline)
+        let wait = deadline.saturating_duration_since(Self::Instant::now());
+        let longest_us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX) / JITTER;
+        let longer = Self::thread_rng().0.below(longest_us);
+        TokioRuntime::sleep_until(deadline + Duration::from_micros(longer))
     }
 
     fn timeout<R, F: Future<Output = R> + OptionalSend>(
@@ -128,5 +137,25 @@ mod tests {
         };
         assert_eq!(draw(7).await, draw(7).await);
         assert_ne!(draw(7).await, draw(8).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn voters_do_not_tick_together_for_ever() {
+        let tick = Duration::from_millis(75);
+        let ticks = |seed| async move {
+            with_random(Arc::new(SeededRandom::new(seed)), async {
+                let mut waits = Vec::new();
+                for _ in 0..10 {
+                    let began = tokio::time::Instant::now();
+                    SeededRuntime::sleep_until(began + tick).await;
+                    waits.push(began.elapsed());
+                }
+                waits
+            })
+            .await
+        };
+        let (one, other) = (ticks(1).await, ticks(2).await);
+        assert!(one.iter().all(|wait| (tick..=tick * 9 / 8 + tick / 50).contains(wait)), "{one:?}");
+        assert_ne!(one.iter().sum::<Duration>(), other.iter().sum::<Duration>());
     }
 }
