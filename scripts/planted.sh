@@ -21,6 +21,8 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+# Optimised a little, with all assertions, as scripts/sim.sh has it.
+export CARGO_PROFILE_TEST_OPT_LEVEL=${CARGO_PROFILE_TEST_OPT_LEVEL:-1}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export OTTLA_PLANTED_COPY="$target/planted"
 cargo test --quiet --locked --test sim planted::plant::write_the_copy -- --ignored --exact >/dev/null
