@@ -266,10 +266,12 @@ impl Listener for Accepts {
         Box::pin(async move {
             let (stream, peer) = self.listener.accept().await?;
             let there = turmoil::reverse_lookup(peer.ip()).unwrap_or_default();
+            // Plugged at once: if the machine crashes meanwhile, the stream is taken from it in order.
+            let stream = self.network.plug(stream, &there);
             while self.network.links.is_paused(&self.network.here) {
                 tokio::time::sleep(DIAL_AGAIN).await;
             }
-            Ok((self.network.plug(stream, &there), peer))
+            Ok((stream, peer))
         })
     }
 
