@@ -62,8 +62,14 @@ impl LogDirectory {
     pub fn create_all(&self, wanted: Vec<NewLog>) -> Vec<Made> {
         let _one_round_at_a_time = self.shared.making.lock();
         let mut fresh = BTreeMap::new();
-        let begun: Vec<Made> =
-            wanted.into_iter().map(|new| self.begin_log(new, &mut fresh)).collect();
+        let begin = |new| {
+            self.begin_log(new, &mut fresh).inspect_err(|error| {
+                if let CreateError::Storage(error) = error {
+                    self.shared.offline_if_failed(error);
+                }
+            })
+        };
+        let begun: Vec<Made> = wanted.into_iter().map(begin).collect();
         if fresh.is_empty() {
             return begun;
         }

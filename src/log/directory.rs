@@ -264,9 +264,10 @@ impl LogDirectory {
         let since = self.shared.clock.wall();
         let name = discarded_name(topic_partition, since, &*self.environment.random, suffix);
         let renamed = self.shared.path.join(name);
-        let disk = &self.shared.disk;
-        disk.rename(path, &renamed).map_err(StorageError::io("rename", path))?;
-        disk.sync_dir(&self.shared.path).map_err(StorageError::io("sync", &self.shared.path))?;
+        let (disk, own) = (&self.shared.disk, &self.shared.path);
+        let done = disk.rename(path, &renamed).map_err(StorageError::io("rename", path));
+        let done = done.and_then(|()| disk.sync_dir(own).map_err(StorageError::io("sync", own)));
+        done.inspect_err(|error| self.shared.offline_if_failed(error))?;
         Ok(renamed)
     }
 

@@ -148,6 +148,14 @@ impl DirectoryShared {
         }
     }
 
+    /// Goes offline if the disk has failed: whoever comes next could not be served either. What passes,
+    /// as a full disk, does not count, nor that something is not there.
+    pub(crate) fn offline_if_failed(&self, error: &StorageError) {
+        if matches!(error, StorageError::Io { .. }) && !error.is_not_found() {
+            self.go_offline(&error.to_string());
+        }
+    }
+
     pub(crate) fn is_offline(&self) -> bool {
         self.is_offline.load(Ordering::Acquire)
     }

@@ -2,10 +2,12 @@
 
 use std::io::IoSlice;
 
+use uuid::Uuid;
+
 use super::world::*;
-use crate::log::{AppendOrigin, StorageError};
+use crate::log::{AppendOrigin, LogConfig, StorageError};
 use crate::storage::Operation;
-use crate::types::{ErrorCode, LeaderEpoch, Offset};
+use crate::types::{ErrorCode, LeaderEpoch, Offset, TopicId};
 
 #[test]
 fn a_failed_write_poisons_the_log_and_takes_the_directory_offline() {
@@ -44,6 +46,25 @@ fn a_failed_sync_is_never_taken_for_a_success() {
         assert!(directory.is_offline(), "case {fail}");
         assert_eq!(log.recovery_point(), Offset(0), "case {fail}");
         assert!(directory.checkpoint_blocking().is_err(), "case {fail}: not tried again");
+    }
+}
+
+/// Or else the replica that was to be made there would never be, and nobody would know.
+#[test]
+fn a_disk_that_fails_while_logs_are_made_or_set_aside_takes_the_directory_offline() {
+    for nth in 1.. {
+        let world = World::new();
+        let (directory, _) = one_log(&world);
+        let operations = world.disk.operations();
+        world.disk.fail(Operation::Any, nth);
+        let aside = directory.mark_stray_blocking(&orders());
+        let made = directory.create(&orders(), TopicId(Uuid::from_u128(8)), LogConfig::default());
+        if world.disk.operations() - operations < nth {
+            assert!(nth > 3 && aside.is_ok() && made.is_ok(), "operation {nth} did not fail");
+            break;
+        }
+        let is_refused = aside.is_err() || made.is_err();
+        assert_eq!(directory.is_offline(), is_refused, "operation {nth}: {aside:?}, {made:?}");
     }
 }
 
