@@ -21,8 +21,6 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-# Optimised a little, with all assertions, as scripts/sim.sh has it.
-export CARGO_PROFILE_TEST_OPT_LEVEL=${CARGO_PROFILE_TEST_OPT_LEVEL:-1}
 target=${CARGO_TARGET_DIR:-$PWD/target}
 export OTTLA_PLANTED_COPY="$target/planted"
 cargo test --quiet --locked --test sim planted::plant::write_the_copy -- --ignored --exact >/dev/null
@@ -37,12 +35,17 @@ simulation=$(printf '%s\n' "$built" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/
 
 # try NAME SEEDS: the first seed that fails with that bug and what it says, or nothing.
 try() {
-  local said
+  local said failed ended=0
   said=$(OTTLA_PLANTED=$1 OTTLA_SIM_STOP=1 OTTLA_SIM_SEEDS=$2 OTTLA_SIM_FROM=$from \
-    timeout 3600 "$simulation" what_was_acknowledged --nocapture 2>&1) && return
-  local failed
+    timeout 3600 "$simulation" what_was_acknowledged --nocapture 2>&1) || ended=$?
+  # The product says which bug it was asked for.
+  if [[ $said != *"planted: Some(\"$1\")"* ]]; then
+    echo "planted.sh: what was run is not the copy in which bugs can be chosen" >&2
+    exit 3
+  fi
+  [ "$ended" != 0 ] || return 0
   failed=$(printf '%s\n' "$said" | sed -n 's/^seed \([0-9]*\): .* operations: \(.*\)/\1 \2/p' \
-    | grep -v ' ok$' | sort -n | head -1)
+    | grep -v ' ok$' | sort -n | head -1) || true
   echo "${failed:-$from the simulation itself ended: $(printf '%s\n' "$said" | tail -1)}"
 }
 

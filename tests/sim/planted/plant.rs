@@ -12,7 +12,11 @@ const CHOICE: &str = "//! Which bug is planted.
 
 use std::sync::LazyLock;
 
-static CHOSEN: LazyLock<Option<String>> = LazyLock::new(|| std::env::var(\"OTTLA_PLANTED\").ok());
+static CHOSEN: LazyLock<Option<String>> = LazyLock::new(|| {
+    let chosen = std::env::var(\"OTTLA_PLANTED\").ok();
+    println!(\"planted: {chosen:?}\");
+    chosen
+});
 
 /// Whether it is the one of that name.
 #[must_use]
@@ -78,7 +82,10 @@ fn write_the_copy() {
     changed.insert("src/lib.rs", root);
     changed.insert("src/planted.rs", CHOICE.to_owned());
     changed.insert("Cargo.toml", manifest());
-    for part in ["src", "tests/sim", "Cargo.lock"] {
+    let locked = fs::read_to_string(package().join("Cargo.lock")).unwrap();
+    let locked = locked.replacen("name = \"ottla\"\n", "name = \"ottla-planted\"\n", 1);
+    changed.insert("Cargo.lock", locked);
+    for part in ["src", "tests/sim"] {
         copy(part, to, &changed).unwrap_or_else(|error| panic!("{part}: {error}"));
     }
     for (file, text) in &changed {
@@ -88,7 +95,8 @@ fn write_the_copy() {
     write(&to.join("bugs.tsv"), list.as_bytes()).unwrap();
 }
 
-/// The library and the simulation, and nothing else of the package.
+/// The library and the simulation, and nothing else of the package. Under a name of its own: cargo
+/// would take what it has built of this package for what it has built of the copy.
 fn manifest() -> String {
     let text = fs::read_to_string(package().join("Cargo.toml")).unwrap();
     let is_needless = |section: &&str| {
@@ -98,6 +106,8 @@ fn manifest() -> String {
     kept.join("\n[")
         .replace("default-run = \"ottla\"", "autobins = false\nautobenches = false")
         .replace("[profile.dev]", "[profile.dev]\nopt-level = 1")
+        .replacen("name = \"ottla\"", "name = \"ottla-planted\"", 1)
+        .replace("[lib]", "[lib]\nname = \"ottla\"")
 }
 
 /// Copies what is not among `changed`, and takes away what is not here any more.
